@@ -1,0 +1,255 @@
+//! Opens a packed checkpoint and loads its parts.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use half::f16;
+use rosaq_model::{
+    BlockRotations, BlockWeights, LINEAR_ROLES, LinearWeights, ModelConfig, ModelEnds, Role,
+};
+use rosaq_pack::{LinearSpec, PackedLinear, PackedParts};
+use rosaq_tensor::{DType, Matrix, TensorView};
+
+use crate::config::{self, QuantizationConfig, read_config};
+use crate::finish::ShardIndex;
+use crate::header::{
+    CONFIG_FILE, HEAD_INPUT, INDEX_FILE, LinearHeader, OrderHeader, RotationNames, module_name,
+};
+use crate::shard::Shard;
+use crate::{CheckpointError, CheckpointSizes};
+
+/// A packed model on disk: headers are checked, weights are mapped and loaded when asked for.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    config: ModelConfig,
+    quantization: QuantizationConfig,
+    pub(crate) ends: Shard,
+    pub(crate) blocks: Vec<Shard>,
+    codebooks: Arc<Vec<Vec<f16>>>,
+    sizes: CheckpointSizes,
+}
+
+impl Checkpoint {
+    /// Opens the directory `path` and checks everything but the numbers: configuration, index,
+    /// headers of all shards, and that they describe the same model.
+    ///
+    /// # Errors
+    /// A [`CheckpointError`] that names the file, and the tensor or module where there is one.
+    pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+        let (config, quantization) = read_config(path)?;
+        check_modules(&path.join(CONFIG_FILE), &config, &quantization)?;
+        let ends = Shard::open_ends(path, &config)?;
+        let codebooks = Arc::new(ends.codebooks()?);
+        let mut index = ShardIndex::default();
+        index.add(&ends);
+        let mut blocks = Vec::new();
+        for layer in 0..config.n_layers {
+            let block = Shard::open_block(path, &config, layer)?;
+            block.check_codebooks(&codebooks)?;
+            index.add(&block);
+            blocks.push(block);
+        }
+        let index_path = path.join(INDEX_FILE);
+        ShardIndex::read(&index_path)?.check(&index_path, &index)?;
+        let sizes = CheckpointSizes::count(std::iter::once(&ends).chain(&blocks));
+        let path = path.to_owned();
+        let mut checkpoint = Self { path, config, quantization, ends, blocks, codebooks, sizes };
+        checkpoint.fill_in_orders()?;
+        Ok(checkpoint)
+    }
+
+    /// Whether `path` is a directory whose `config.json` says that rosaq packed the model.
+    #[must_use]
+    pub fn is_rosaq(path: &Path) -> bool {
+        config::is_rosaq(path)
+    }
+
+    /// The model's configuration.
+    #[must_use]
+    pub const fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// How the model was quantized, explicit channel orders included.
+    #[must_use]
+    pub const fn quantization(&self) -> &QuantizationConfig {
+        &self.quantization
+    }
+
+    /// Sizes by the headers.
+    #[must_use]
+    pub const fn sizes(&self) -> CheckpointSizes {
+        self.sizes
+    }
+
+    /// Loads decoder block `layer`. Its linears share the codebooks of the checkpoint.
+    ///
+    /// # Errors
+    /// A [`CheckpointError`] for scales, values, norms or biases that are NaN or infinite.
+    ///
+    /// # Panics
+    /// If the model has no such layer.
+    pub fn load_block(&self, layer: usize) -> Result<BlockWeights<PackedLinear>, CheckpointError> {
+        let shard = &self.blocks[layer];
+        let linear = |role| self.load_linear(shard, role, layer);
+        let norm = |role| vector(shard, &self.config.tensor_name(role, layer));
+        let has_qk_norm = self.config.family.has_qk_norm;
+        let qk_norm = |role| has_qk_norm.then(|| norm(role)).transpose();
+        let names = RotationNames::new(layer);
+        let block = BlockWeights {
+            attention_norm: norm(Role::AttentionNorm)?,
+            query: linear(Role::Query)?,
+            key: linear(Role::Key)?,
+            value: linear(Role::Value)?,
+            output: linear(Role::Output)?,
+            query_norm: qk_norm(Role::QueryNorm)?,
+            key_norm: qk_norm(Role::KeyNorm)?,
+            mlp_norm: norm(Role::MlpNorm)?,
+            gate: linear(Role::Gate)?,
+            up: linear(Role::Up)?,
+            down: linear(Role::Down)?,
+            rotations: BlockRotations {
+                attention_input: matrix(shard, &names.attention_input)?,
+                mlp_input: matrix(shard, &names.mlp_input)?,
+                shortcut_attention: matrix(shard, &names.shortcut_attention)?,
+                shortcut_mlp: matrix(shard, &names.shortcut_mlp)?,
+            },
+        };
+        shard.release();
+        Ok(block)
+    }
+
+    /// Loads embedding, final norm, head and the matrix at its input.
+    ///
+    /// # Errors
+    /// A [`CheckpointError`] for values that are NaN or infinite.
+    pub fn load_ends(&self) -> Result<ModelEnds, CheckpointError> {
+        let shard = &self.ends;
+        let name = |role| self.config.tensor_name(role, 0);
+        let ends = ModelEnds {
+            embedding: shard.get(&name(Role::Embedding))?.to_matrix()?,
+            final_norm: vector(shard, &name(Role::FinalNorm))?,
+            head_input: matrix(shard, HEAD_INPUT)?,
+            head: if self.config.tied_embeddings {
+                None
+            } else {
+                Some(shard.get(&name(Role::Head))?.to_matrix()?)
+            },
+        };
+        shard.release();
+        Ok(ends)
+    }
+
+    fn load_linear(
+        &self,
+        shard: &Shard,
+        role: Role,
+        layer: usize,
+    ) -> Result<LinearWeights<PackedLinear>, CheckpointError> {
+        let module = module_name(&self.config, role, layer);
+        let Some(spec) = self.quantization.linears.get(&module).cloned() else {
+            return Err(CheckpointError::MissingLinear { path: self.path.clone(), module });
+        };
+        let part = |part: &str| shard.find(&format!("{module}.{part}"));
+        let bytes = |name| part(name).map_or_else(Vec::new, |view| view.bytes.to_vec());
+        let halves = |name| part(name).map_or(Ok(Vec::new()), |view| view.to_f16());
+        let parts = PackedParts {
+            codes: bytes("codes"),
+            scales: halves("scales")?,
+            zeros: bytes("zeros"),
+            f16: halves("f16")?,
+        };
+        let bias = part("bias").map(|view| view.to_f32()).transpose()?;
+        let weight =
+            PackedLinear::new(spec, parts, Arc::clone(&self.codebooks)).map_err(|source| {
+                CheckpointError::Packed { path: shard.path().to_owned(), module, source }
+            })?;
+        Ok(LinearWeights { weight, bias })
+    }
+
+    /// Compares the two descriptions of every linear and puts stored permutations into place.
+    fn fill_in_orders(&mut self) -> Result<(), CheckpointError> {
+        let path = self.path.join(CONFIG_FILE);
+        for shard in &self.blocks {
+            for (module, header) in &shard.linears {
+                let spec = self.quantization.linears.get_mut(module);
+                let Some(spec) = spec.filter(|spec| LinearHeader::of(spec) == *header) else {
+                    return Err(CheckpointError::LinearMismatch {
+                        config: path,
+                        shard: shard.path().to_owned(),
+                        module: module.clone(),
+                    });
+                };
+                *spec = read_spec(shard, module, header)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Demands that the configuration describes every linear of the model and nothing else.
+fn check_modules(
+    path: &Path,
+    config: &ModelConfig,
+    quantization: &QuantizationConfig,
+) -> Result<(), CheckpointError> {
+    let mut unclaimed: BTreeSet<&String> = quantization.linears.keys().collect();
+    for layer in 0..config.n_layers {
+        for role in LINEAR_ROLES {
+            let module = module_name(config, role, layer);
+            let path = path.to_owned();
+            let Some(spec) = quantization.linears.get(&module) else {
+                return Err(CheckpointError::MissingLinear { path, module });
+            };
+            let expected = config.linear_shape(role);
+            let found = [spec.out_features, spec.in_features];
+            if expected != found {
+                return Err(CheckpointError::LinearShape { path, module, expected, found });
+            }
+            unclaimed.remove(&module);
+        }
+    }
+    match unclaimed.pop_first() {
+        None => Ok(()),
+        Some(module) => {
+            Err(CheckpointError::UnknownLinear { path: path.to_owned(), module: module.clone() })
+        }
+    }
+}
+
+/// The description of a linear with its channel order, which is checked.
+fn read_spec(
+    shard: &Shard,
+    module: &str,
+    header: &LinearHeader,
+) -> Result<LinearSpec, CheckpointError> {
+    let permutation = match header.order {
+        OrderHeader::Explicit => channels(&shard.get(&format!("{module}.channels"))?)?,
+        OrderHeader::Identity | OrderHeader::PerHead { .. } => Vec::new(),
+    };
+    let spec = header.to_spec(permutation);
+    spec.order.validate(spec.in_features).map_err(|source| CheckpointError::Packed {
+        path: shard.path().to_owned(),
+        module: module.to_owned(),
+        source,
+    })?;
+    Ok(spec)
+}
+
+fn channels(view: &TensorView<'_>) -> Result<Vec<u32>, CheckpointError> {
+    if view.dtype == DType::U16 {
+        let pairs = view.bytes.as_chunks().0.iter();
+        return Ok(pairs.map(|pair| u32::from(u16::from_le_bytes(*pair))).collect());
+    }
+    Ok(view.to_u32()?)
+}
+
+fn vector(shard: &Shard, name: &str) -> Result<Vec<f32>, CheckpointError> {
+    Ok(shard.get(name)?.to_f32()?)
+}
+
+fn matrix(shard: &Shard, name: &str) -> Result<Option<Matrix>, CheckpointError> {
+    Ok(shard.find(name).map(|view| view.to_matrix()).transpose()?)
+}
