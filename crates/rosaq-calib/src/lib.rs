@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod collector;
+mod error;
+mod gram;
+mod magnitude;
+mod stats;
+
+pub use collector::{Requirements, StatsCollector};
+pub use error::CalibError;
+pub use gram::Gram;
+pub use magnitude::ChannelMagnitude;
+pub use stats::{Fingerprint, LayerStats, SiteStats, load_layer, save_layer};

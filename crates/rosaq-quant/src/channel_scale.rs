@@ -1,0 +1,165 @@
+//! AWQ's search for channel scales.
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, MatRef, Par};
+use rayon::prelude::*;
+use rosaq_tensor::Matrix;
+
+use crate::{Grid, fit_group};
+
+/// The scales found and what they are worth.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChannelScale {
+    /// One positive factor an input channel.
+    pub scales: Vec<f32>,
+    /// The exponent on the mean magnitudes that gave them.
+    pub alpha: f64,
+    /// Output error `tr(E H Eᵀ)` with the scales.
+    pub loss: f64,
+    /// The same without them (alpha 0).
+    pub plain_loss: f64,
+}
+
+/// Exponents tried, `0, 1/20, .. 19/20`: AWQ's grid (arXiv 2306.00978, section 3.2; `n_grid = 20` in its public code).
+const N_ALPHAS: usize = 20;
+/// Least scale before normalization, as in AWQ's public code.
+const SCALE_FLOOR: f64 = 1e-4;
+/// Outputs on which the loss is measured at most, evenly spread: enough to rank twenty candidates, and it bounds the cost of
+/// wide layers, which grows with outputs times channels squared.
+const MAX_LOSS_ROWS: usize = 1024;
+
+/// Searches scales `s = mean|x|^alpha` (normalized by the root of their extremes' product) for the input channels of `w`
+/// `[out, in]`, such that rounding `w s` to `grid` in groups of `group_size` and dividing by `s` again leaves the least
+/// output error, measured through the Gram matrix `gram` of the inputs.
+///
+/// # Panics
+/// If `mean_magnitude` or `gram` do not fit the input channels.
+#[must_use]
+pub fn search_channel_scale(
+    w: &Matrix,
+    mean_magnitude: &[f64],
+    gram: MatRef<'_, f64>,
+    grid: Grid,
+    group_size: usize,
+) -> ChannelScale {
+    assert_eq!(mean_magnitude.len(), w.cols, "one magnitude a channel");
+    assert_eq!((gram.nrows(), gram.ncols()), (w.cols, w.cols), "a square gram of {}", w.cols);
+    let gram = to_f32(gram);
+    let step = w.rows.div_ceil(MAX_LOSS_ROWS);
+    let rows: Vec<&[f32]> = (0..w.rows).step_by(step).map(|r| w.row(r)).collect();
+    let candidates: Vec<(f64, Vec<f32>, f64)> = (0..N_ALPHAS)
+        .into_par_iter()
+        .map(|i| {
+            let alpha = i as f64 / N_ALPHAS as f64;
+            let scales = scales_for(mean_magnitude, alpha);
+            let loss = rounding_loss(&rows, &scales, gram.as_ref(), grid, group_size);
+            (alpha, scales, loss * step as f64)
+        })
+        .collect();
+    let plain_loss = candidates[0].2;
+    let best = candidates.into_iter().reduce(|a, b| if b.2 < a.2 { b } else { a });
+    let (alpha, scales, loss) = best.expect("there are twenty candidates");
+    ChannelScale { scales, alpha, loss, plain_loss }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "scales are applied to f32 weights")]
+fn scales_for(mean_magnitude: &[f64], alpha: f64) -> Vec<f32> {
+    let raw: Vec<f64> =
+        mean_magnitude.iter().map(|m| m.powf(alpha).max(SCALE_FLOOR)).collect();
+    let max = raw.iter().copied().fold(0.0, f64::max);
+    let min = raw.iter().copied().fold(f64::INFINITY, f64::min);
+    let norm = (max * min).sqrt();
+    raw.iter().map(|s| (s / norm) as f32).collect()
+}
+
+/// `tr(E H Eᵀ)` for the rounding error `E` of `rows`; products in f32, summed in f64.
+fn rounding_loss(
+    rows: &[&[f32]],
+    scales: &[f32],
+    gram: MatRef<'_, f32>,
+    grid: Grid,
+    group_size: usize,
+) -> f64 {
+    let n = scales.len();
+    let mut error = vec![0.0_f32; rows.len() * n];
+    let mut scaled = vec![0.0_f32; n];
+    for (row, error) in rows.iter().zip(error.chunks_exact_mut(n)) {
+        for ((to, w), s) in scaled.iter_mut().zip(*row).zip(scales) {
+            *to = w * s;
+        }
+        let groups = scaled.chunks(group_size).zip(error.chunks_mut(group_size));
+        for ((group, error), scales) in groups.zip(scales.chunks(group_size)) {
+            let params = fit_group(group, grid);
+            for ((e, &w), s) in error.iter_mut().zip(group).zip(scales) {
+                *e = (w - params.value(params.code(w, grid))) / s;
+            }
+        }
+    }
+    let e = MatRef::from_row_major_slice(&error, rows.len(), n);
+    let mut through = Mat::<f32>::zeros(n, rows.len());
+    matmul(through.as_mut(), Accum::Replace, gram, e.transpose(), 1.0, Par::Seq);
+    let mut loss = 0.0;
+    for (row_idx, error) in error.chunks_exact(n).enumerate() {
+        let column = through.col(row_idx);
+        loss += error.iter().enumerate().map(|(i, &e)| f64::from(e) * f64::from(column[i])).sum::<f64>();
+    }
+    loss
+}
+
+/// The Gram matrix in f32, in which losses are measured.
+#[expect(clippy::cast_possible_truncation, reason = "the loss is measured in f32")]
+fn to_f32(gram: MatRef<'_, f64>) -> Mat<f32> {
+    Mat::from_fn(gram.nrows(), gram.ncols(), |i, j| gram[(i, j)] as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weights() -> Matrix {
+        let data = (0..24 * 32).map(|i| ((i * 37 % 101) as f32 - 50.0) / 60.0).collect();
+        Matrix::new(24, 32, data)
+    }
+
+    #[test]
+    fn equal_channels_need_no_scale() {
+        let gram = Mat::<f64>::identity(32, 32);
+        let found =
+            search_channel_scale(&weights(), &[1.0; 32], gram.as_ref(), Grid::asymmetric(3).unwrap(), 16);
+        assert_eq!(found.alpha, 0.0);
+        assert!(found.scales.iter().all(|&s| (s - 1.0).abs() < 1e-6));
+    }
+
+    #[test]
+    fn a_loud_channel_is_protected() {
+        let mut magnitude = vec![0.1; 32];
+        magnitude[5] = 30.0;
+        let gram = Mat::<f64>::from_fn(32, 32, |i, j| if i == j { magnitude[i] * magnitude[i] } else { 0.0 });
+        let found =
+            search_channel_scale(&weights(), &magnitude, gram.as_ref(), Grid::asymmetric(3).unwrap(), 16);
+        assert!(found.loss < 0.5 * found.plain_loss, "{found:?}");
+        assert!(found.scales[5] > found.scales[4]);
+    }
+
+    #[test]
+    fn loss_is_the_output_error() {
+        // Against the definition in f64: sum over tokens of the squared output error, with H = XᵀX of four tokens.
+        let w = weights();
+        let x = Mat::<f64>::from_fn(4, 32, |t, i| ((t * 7 + i * 3) % 11) as f64 - 5.0);
+        let gram = x.transpose() * &x;
+        let grid = Grid::asymmetric(3).unwrap();
+        let found = search_channel_scale(&w, &[1.0; 32], gram.as_ref(), grid, 16);
+        let mut expected = 0.0;
+        for row in w.data.chunks_exact(32) {
+            let mut error = Vec::new();
+            for group in row.chunks(16) {
+                let params = fit_group(group, grid);
+                error.extend(group.iter().map(|&v| f64::from(v - params.value(params.code(v, grid)))));
+            }
+            for t in 0..4 {
+                expected += error.iter().enumerate().map(|(i, e)| e * x[(t, i)]).sum::<f64>().powi(2);
+            }
+        }
+        assert!((found.plain_loss - expected).abs() / expected < 1e-5); // f32 products of 32 terms
+    }
+}

@@ -1,0 +1,116 @@
+//! Scale and zero point of one group.
+
+use half::f16;
+
+use crate::Grid;
+
+/// Scale and zero point shared by a group: `value = scale * (code - zero)`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GroupParams {
+    /// As stored.
+    pub scale: f16,
+    /// In `0..2^bits`.
+    pub zero: u8,
+}
+
+/// Smallest scale: the least positive f16 is 5.96e-8, and a zero scale would make NaN of an all-zero group.
+const SCALE_FLOOR: f32 = 6e-8;
+
+/// Fits scale and zero point to a group of weights by its range, which always includes zero.
+///
+/// Asymmetric: `s = (max - min) / (2^b - 1)`, `z = round(-min / s)`. Symmetric: the smallest `s` for which every weight lies
+/// between codes 0 and `2^b - 1`. The zero point is chosen against the f16 scale. Ties round to even.
+#[must_use]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the zero point is clamped to the codes' range first"
+)]
+pub fn fit_group(group: &[f32], grid: Grid) -> GroupParams {
+    let min = group.iter().fold(0.0_f32, |a, &b| a.min(b));
+    let max = group.iter().fold(0.0_f32, |a, &b| a.max(b));
+    let top = f32::from(grid.max_code());
+    if grid.symmetric {
+        let zero = grid.bits.symmetric_zero();
+        let scale = (max / (top - f32::from(zero))).max(-min / f32::from(zero));
+        return GroupParams { scale: f16::from_f32(scale.max(SCALE_FLOOR)), zero };
+    }
+    let scale = f16::from_f32(((max - min) / top).max(SCALE_FLOOR));
+    let zero = (-min / scale.to_f32()).round_ties_even().clamp(0.0, top) as u8;
+    GroupParams { scale, zero }
+}
+
+impl GroupParams {
+    /// The nearest code of `weight`.
+    #[must_use]
+    #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the code is clamped to its range first"
+    )]
+    pub fn code(self, weight: f32, grid: Grid) -> u8 {
+        let steps = (weight / self.scale.to_f32()).round_ties_even() + f32::from(self.zero);
+        steps.clamp(0.0, f32::from(grid.max_code())) as u8
+    }
+
+    /// The value that `code` stands for.
+    #[must_use]
+    #[inline]
+    pub fn value(self, code: u8) -> f32 {
+        self.scale.to_f32() * (f32::from(code) - f32::from(self.zero))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn grids() -> impl Strategy<Value = Grid> {
+        (prop::sample::select(vec![2_u8, 3, 4, 5, 6, 8]), any::<bool>()).prop_map(|(bits, symmetric)| {
+            if symmetric { Grid::symmetric(bits).unwrap() } else { Grid::asymmetric(bits).unwrap() }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn error_is_at_most_a_step(grid in grids(), group in prop::collection::vec(-10.0_f32..10.0, 1..150)) {
+            let params = fit_group(&group, grid);
+            let scale = params.scale.to_f32();
+            // Half a step inside the range. At its two ends the f16 rounding of the scale (2^-11 relative over 2^b steps)
+            // and the rounding of the zero point (half a step) add up.
+            let ends = f32::from(grid.max_code()) / 2048.0 + 0.5;
+            for &w in &group {
+                let error = (params.value(params.code(w, grid)) - w).abs();
+                prop_assert!(error <= scale * (0.501 + ends), "{w} off by {error}, scale {scale}");
+            }
+        }
+
+        #[test]
+        fn representable_values_come_back(grid in grids(), group in prop::collection::vec(-3.0_f32..3.0, 1..40)) {
+            let params = fit_group(&group, grid);
+            for code in 0..=grid.max_code() {
+                prop_assert_eq!(params.code(params.value(code), grid), code);
+            }
+        }
+
+        #[test]
+        fn zero_is_exact(grid in grids(), group in prop::collection::vec(-3.0_f32..3.0, 1..40)) {
+            let params = fit_group(&group, grid);
+            prop_assert_eq!(params.value(params.code(0.0, grid)), 0.0);
+        }
+    }
+
+    #[test]
+    fn degenerate_groups_are_finite_and_near() {
+        let grid = Grid::asymmetric(3).unwrap();
+        for value in [0.0, 1e-30, 1e-8, -1e-8, 0.25, -0.25, 1e4] {
+            let group = [value; 5];
+            let params = fit_group(&group, grid);
+            let back = params.value(params.code(value, grid));
+            assert!((back - value).abs() <= value.abs() * 1e-3 + 3e-8, "{value} became {back}");
+        }
+    }
+}

@@ -1,0 +1,16 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod channel_scale;
+mod error;
+mod grid;
+mod group;
+mod matrix;
+mod nearest;
+
+pub use channel_scale::{ChannelScale, search_channel_scale};
+pub use error::QuantError;
+pub use grid::Grid;
+pub use group::{GroupParams, fit_group};
+pub use matrix::{pack_nearest, reorder_columns, round_to_f16};
+pub use nearest::{QuantizedMatrix, quantize_nearest};

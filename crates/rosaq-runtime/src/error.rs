@@ -1,0 +1,28 @@
+//! What can go wrong while a model runs.
+
+use rosaq_checkpoint::CheckpointError;
+use rosaq_model::ModelError;
+
+/// Why a forward pass could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuntimeError {
+    /// Weights could not be loaded.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The packed checkpoint could not be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// An input is empty.
+    #[error("the input holds no token")]
+    NoTokens,
+    /// The hidden states are no longer numbers.
+    #[error("hidden states after layer {layer} are not finite; the weights do not fit this architecture or overflow f32")]
+    NotFinite {
+        /// The first layer after which a value is NaN or infinite.
+        layer: usize,
+    },
+    /// A visitor asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}

@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod attention;
+mod block;
+mod elementwise;
+mod error;
+mod kv_cache;
+mod linear;
+mod model;
+mod rms_norm;
+mod rope;
+
+pub use block::{Batch, BlockContext, forward_block};
+pub use error::RuntimeError;
+pub use kv_cache::{KvCache, LayerCache};
+pub use linear::LinearOp;
+pub use model::{Blocks, LayerPass, LoadedBlock, Model};
+pub use rope::RopeTable;

@@ -1,0 +1,108 @@
+//! Products of activations with a linear's weights, dense or packed.
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+use rosaq_model::LinearWeights;
+use rosaq_pack::PackedLinear;
+use rosaq_tensor::Matrix;
+
+/// Weights that can be multiplied with activations.
+pub trait LinearOp: Sync {
+    /// Output features.
+    fn out_features(&self) -> usize;
+    /// `out = x wᵀ` for stored weights `w` `[out, in]`: `x` row-major `[tokens, in]` in the model's channel order, `out`
+    /// row-major `[tokens, out]`. Accumulates in f32. The result does not depend on the number of threads.
+    fn apply(&self, tokens: usize, x: &[f32], out: &mut [f32]);
+}
+
+impl LinearOp for Matrix {
+    fn out_features(&self) -> usize {
+        self.rows
+    }
+
+    fn apply(&self, tokens: usize, x: &[f32], out: &mut [f32]) {
+        let x = MatRef::from_row_major_slice(x, tokens, self.cols);
+        let w = MatRef::from_row_major_slice(&self.data, self.rows, self.cols);
+        multiply_tiles(MatMut::from_row_major_slice_mut(out, tokens, self.rows), x, w.transpose());
+    }
+}
+
+impl LinearOp for PackedLinear {
+    fn out_features(&self) -> usize {
+        self.out_features
+    }
+
+    fn apply(&self, tokens: usize, x: &[f32], out: &mut [f32]) {
+        match self.order.permutation(self.in_features) {
+            None => multiply_packed(self, tokens, x, out),
+            Some(order) => {
+                let ordered = gather(x, &order);
+                multiply_packed(self, tokens, &ordered, out);
+            }
+        }
+    }
+}
+
+/// Below this many tokens a matrix-vector product per token reads less memory than unpacking the weights would.
+const GEMV_TOKENS: usize = 4;
+
+fn multiply_packed(w: &PackedLinear, tokens: usize, x: &[f32], out: &mut [f32]) {
+    if tokens > GEMV_TOKENS {
+        rosaq_cpu::gemm(w, x, out);
+        return;
+    }
+    for (x, y) in x.chunks_exact(w.in_features).zip(out.chunks_exact_mut(w.out_features)) {
+        rosaq_cpu::gemv(w, x, y);
+    }
+}
+
+fn gather(x: &[f32], order: &[u32]) -> Vec<f32> {
+    let mut ordered = Vec::with_capacity(x.len());
+    for row in x.chunks_exact(order.len()) {
+        ordered.extend(order.iter().map(|&channel| row[channel as usize]));
+    }
+    ordered
+}
+
+/// Tile edges: large enough that packing is cheap, small enough to feed every core. Fixed, so that bytes stay the same.
+const TILE_TOKENS: usize = 512;
+const TILE_OUT: usize = 1024;
+
+fn multiply_tiles(dst: MatMut<'_, f32>, x: MatRef<'_, f32>, w: MatRef<'_, f32>) {
+    let (rows, cols) = (dst.nrows(), dst.ncols());
+    if rows > TILE_TOKENS {
+        let at = rows.div_ceil(2).next_multiple_of(TILE_TOKENS).min(rows - 1);
+        let ((top, bottom), (x_top, x_bottom)) = (dst.split_at_row_mut(at), x.split_at_row(at));
+        rayon::join(|| multiply_tiles(top, x_top, w), || multiply_tiles(bottom, x_bottom, w));
+    } else if cols > TILE_OUT {
+        let at = cols.div_ceil(2).next_multiple_of(TILE_OUT).min(cols - 1);
+        let ((left, right), (w_left, w_right)) = (dst.split_at_col_mut(at), w.split_at_col(at));
+        rayon::join(|| multiply_tiles(left, x, w_left), || multiply_tiles(right, x, w_right));
+    } else {
+        matmul(dst, Accum::Replace, x, w, 1.0, Par::Seq);
+    }
+}
+
+/// Applies a linear with its bias to `tokens` rows of `x`.
+#[must_use]
+pub(crate) fn forward<W: LinearOp>(linear: &LinearWeights<W>, tokens: usize, x: &[f32]) -> Vec<f32> {
+    let n_out = linear.weight.out_features();
+    let mut out = vec![0.0; tokens * n_out];
+    linear.weight.apply(tokens, x, &mut out);
+    if let Some(bias) = &linear.bias {
+        for row in out.chunks_exact_mut(n_out) {
+            for (y, b) in row.iter_mut().zip(bias) {
+                *y += b;
+            }
+        }
+    }
+    out
+}
+
+/// `x` with the dense matrix `m` `[out, in]` applied to every row.
+#[must_use]
+pub(crate) fn apply_matrix(m: &Matrix, tokens: usize, x: &[f32]) -> Vec<f32> {
+    let mut out = vec![0.0; tokens * m.rows];
+    m.apply(tokens, x, &mut out);
+    out
+}

@@ -1,0 +1,265 @@
+//! A whole model: tokens to hidden states to logits, over blocks that are streamed, resident or packed.
+
+use std::path::Path;
+
+use rosaq_checkpoint::Checkpoint;
+use rosaq_model::{
+    ActivationObserver, BlockWeights, IgnoreActivations, ModelConfig, ModelEnds, ModelError,
+    SourceModel,
+};
+use rosaq_pack::PackedLinear;
+use rosaq_tensor::Matrix;
+
+use crate::block::{Batch, BlockContext, forward_block};
+use crate::kv_cache::{KvCache, LayerCache};
+use crate::linear::{LinearOp, apply_matrix};
+use crate::rms_norm::{apply_gain, normalize};
+use crate::rope::RopeTable;
+use crate::RuntimeError;
+
+/// Where the blocks' weights are.
+#[derive(Debug)]
+pub enum Blocks {
+    /// In the source checkpoint; one block at a time is turned into f32 and dropped again.
+    Streamed(SourceModel),
+    /// Dense, in memory.
+    Dense(Vec<BlockWeights>),
+    /// Packed, in memory; products are computed from the codes.
+    Packed(Vec<BlockWeights<PackedLinear>>),
+}
+
+/// One block at hand.
+#[derive(Debug)]
+pub enum LoadedBlock<'a> {
+    /// Freshly loaded from the source.
+    Owned(Box<BlockWeights>),
+    /// Dense, resident.
+    Dense(&'a BlockWeights),
+    /// Packed, resident.
+    Packed(&'a BlockWeights<PackedLinear>),
+}
+
+impl LoadedBlock<'_> {
+    /// Runs the block; see [`forward_block`].
+    pub fn forward(
+        &self,
+        context: BlockContext<'_>,
+        hidden: &mut [f32],
+        cache: Option<&mut LayerCache>,
+        observer: &mut dyn ActivationObserver,
+    ) {
+        match self {
+            Self::Owned(block) => forward_block(context, block, hidden, cache, observer),
+            Self::Dense(block) => forward_block(context, block, hidden, cache, observer),
+            Self::Packed(block) => forward_block(context, block, hidden, cache, observer),
+        }
+    }
+}
+
+/// A model ready to run.
+#[derive(Debug)]
+pub struct Model {
+    config: ModelConfig,
+    ends: ModelEnds,
+    blocks: Blocks,
+}
+
+/// Tokens that go through a block at once; bounds the activations held, and is large enough that unpacking a linear costs
+/// little beside the product.
+const BATCH_TOKENS: usize = 4096;
+
+impl Model {
+    /// A dense model over a source checkpoint, streamed block by block.
+    ///
+    /// # Errors
+    /// As [`SourceModel::load_ends`].
+    pub fn streamed(source: SourceModel) -> Result<Self, RuntimeError> {
+        let ends = source.load_ends()?;
+        source.release();
+        Ok(Self { config: source.config().clone(), ends, blocks: Blocks::Streamed(source) })
+    }
+
+    /// A packed model, read from a rosaq checkpoint.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`] and the loading of its parts.
+    pub fn packed(path: &Path) -> Result<Self, RuntimeError> {
+        let checkpoint = Checkpoint::open(path)?;
+        let config = checkpoint.config().clone();
+        let blocks: Result<Vec<_>, _> =
+            (0..config.n_layers).map(|layer| checkpoint.load_block(layer)).collect();
+        let ends = checkpoint.load_ends()?;
+        Ok(Self { config, ends, blocks: Blocks::Packed(blocks?) })
+    }
+
+    /// A model from parts in memory.
+    #[must_use]
+    pub fn from_parts(config: ModelConfig, ends: ModelEnds, blocks: Blocks) -> Self {
+        Self { config, ends, blocks }
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Block `layer`, loaded if need be.
+    ///
+    /// # Errors
+    /// As [`SourceModel::load_block`].
+    pub fn block(&self, layer: usize) -> Result<LoadedBlock<'_>, RuntimeError> {
+        Ok(match &self.blocks {
+            Blocks::Streamed(source) => {
+                let block = source.load_block(layer)?;
+                source.release();
+                LoadedBlock::Owned(Box::new(block))
+            }
+            Blocks::Dense(blocks) => LoadedBlock::Dense(&blocks[layer]),
+            Blocks::Packed(blocks) => LoadedBlock::Packed(&blocks[layer]),
+        })
+    }
+
+    /// Embeddings of `tokens`, row-major `[tokens, hidden_size]`.
+    ///
+    /// # Errors
+    /// Ids outside the vocabulary.
+    pub fn embed(&self, tokens: impl Iterator<Item = u32>) -> Result<Vec<f32>, RuntimeError> {
+        let table = &self.ends.embedding;
+        let mut hidden = Vec::new();
+        for id in tokens {
+            if id as usize >= table.rows {
+                let vocab_size = table.rows;
+                return Err(ModelError::TokenOutOfRange { id, vocab_size }.into());
+            }
+            hidden.extend_from_slice(table.row(id as usize));
+        }
+        Ok(hidden)
+    }
+
+    /// Hidden states after the last block for every token of `windows`, row-major `[tokens, hidden_size]`. Windows are
+    /// independent sequences. `progress` hears the share done, 0 to 1.
+    ///
+    /// # Errors
+    /// Loading errors, ids outside the vocabulary, hidden states that overflow.
+    pub fn final_hidden(
+        &self,
+        windows: &[&[u32]],
+        progress: &dyn Fn(f64),
+    ) -> Result<Vec<f32>, RuntimeError> {
+        let mut hidden = self.embed(windows.iter().flat_map(|w| w.iter().copied()))?;
+        let lengths: Vec<usize> = windows.iter().map(|w| w.len()).collect();
+        let longest = lengths.iter().copied().max().ok_or(RuntimeError::NoTokens)?;
+        let rope = RopeTable::new(&self.config, longest);
+        for layer in 0..self.config.n_layers {
+            let block = self.block(layer)?;
+            let report = |share| {
+                progress((layer as f64 + share) / self.config.n_layers as f64);
+                Ok(())
+            };
+            let layer_pass = LayerPass { config: &self.config, rope: &rope, layer };
+            layer_pass.run(&block, &lengths, &mut hidden, &mut IgnoreActivations, &report)?;
+        }
+        Ok(hidden)
+    }
+
+    /// Logits, row-major `[tokens, vocab_size]`, of `hidden` as [`Self::final_hidden`] gives it.
+    pub fn logits_into(&self, hidden: &[f32], out: &mut [f32]) {
+        let d = self.config.hidden_size;
+        let mut x = normalize(hidden, d, self.config.rms_norm_eps);
+        apply_gain(&mut x, &self.ends.final_norm);
+        let tokens = hidden.len() / d;
+        let x = match &self.ends.head_input {
+            None => x,
+            Some(m) => apply_matrix(m, tokens, &x),
+        };
+        self.ends.head_table().apply(tokens, &x, out);
+    }
+
+    /// Logits of one sequence, `[tokens, vocab_size]`.
+    ///
+    /// # Errors
+    /// As [`Self::final_hidden`].
+    pub fn logits(&self, tokens: &[u32]) -> Result<Matrix, RuntimeError> {
+        let hidden = self.final_hidden(&[tokens], &|_| ())?;
+        let mut logits = Matrix::zeros(tokens.len(), self.ends.head_table().rows);
+        self.logits_into(&hidden, &mut logits.data);
+        Ok(logits)
+    }
+
+    /// Feeds `tokens` behind those in `cache` and returns the logits of all of them, `[tokens, vocab_size]`.
+    ///
+    /// # Errors
+    /// As [`Self::final_hidden`].
+    pub fn decode(&self, tokens: &[u32], cache: &mut KvCache) -> Result<Matrix, RuntimeError> {
+        if tokens.is_empty() {
+            return Err(RuntimeError::NoTokens);
+        }
+        let mut hidden = self.embed(tokens.iter().copied())?;
+        let rope = RopeTable::new(&self.config, cache.len() + tokens.len());
+        let batch = Batch { lengths: &[tokens.len()], first_position: cache.len() };
+        let context = BlockContext { config: &self.config, rope: &rope, batch };
+        for (layer, layer_cache) in cache.layers.iter_mut().enumerate() {
+            let block = self.block(layer)?;
+            block.forward(context, &mut hidden, Some(layer_cache), &mut IgnoreActivations);
+        }
+        cache.tokens += tokens.len();
+        let mut logits = Matrix::zeros(tokens.len(), self.ends.head_table().rows);
+        self.logits_into(&hidden, &mut logits.data);
+        Ok(logits)
+    }
+}
+
+/// One layer's pass over many sequences, in batches of bounded size.
+#[derive(Debug, Clone, Copy)]
+pub struct LayerPass<'a> {
+    /// The model's configuration.
+    pub config: &'a ModelConfig,
+    /// Angles for the longest sequence.
+    pub rope: &'a RopeTable,
+    /// Index of the layer, for messages.
+    pub layer: usize,
+}
+
+impl LayerPass<'_> {
+    /// Runs `block` over all sequences, whose lengths are `lengths` and whose states stand in `hidden`. `report` hears
+    /// the share of tokens done after each batch and may end the pass with an error.
+    ///
+    /// # Errors
+    /// [`RuntimeError::NotFinite`] when a hidden state overflows; whatever `report` returns.
+    pub fn run(
+        &self,
+        block: &LoadedBlock<'_>,
+        lengths: &[usize],
+        hidden: &mut [f32],
+        observer: &mut dyn ActivationObserver,
+        report: &dyn Fn(f64) -> Result<(), RuntimeError>,
+    ) -> Result<(), RuntimeError> {
+        let d = self.config.hidden_size;
+        let total = hidden.len();
+        let (mut rest, mut lengths) = (hidden, lengths);
+        while !lengths.is_empty() {
+            let n = sequences_in_batch(lengths);
+            let tokens: usize = lengths[..n].iter().sum();
+            let (states, later) = rest.split_at_mut(tokens * d);
+            let batch = Batch { lengths: &lengths[..n], first_position: 0 };
+            let context = BlockContext { config: self.config, rope: self.rope, batch };
+            block.forward(context, states, None, observer);
+            if !states.iter().all(|x| x.is_finite()) {
+                return Err(RuntimeError::NotFinite { layer: self.layer });
+            }
+            (rest, lengths) = (later, &lengths[n..]);
+            report(1.0 - rest.len() as f64 / total as f64)?;
+        }
+        Ok(())
+    }
+}
+
+fn sequences_in_batch(lengths: &[usize]) -> usize {
+    let mut tokens = 0;
+    let fit = lengths.iter().take_while(|&&len| {
+        tokens += len;
+        tokens <= BATCH_TOKENS
+    });
+    fit.count().max(1)
+}
