@@ -1,0 +1,88 @@
+//! Speed of the packed products, beside what the machine can read and multiply.
+
+use rosaq_cpu::Isa;
+use rosaq_cpu::bench::{KernelCase, gemm_rate_gflops, measure, read_bandwidth_gb_per_s};
+use rosaq_pack::Bits;
+use serde::Serialize;
+
+use crate::PipelineError;
+
+/// One kernel at one width.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct KernelRow {
+    /// Kernel and instruction set.
+    pub kernel: String,
+    /// Code width.
+    pub bits: u8,
+    /// Channels that share a scale.
+    pub group_size: usize,
+    /// Rows of the weight.
+    #[serde(rename = "out")]
+    pub out_features: usize,
+    /// Columns of the weight.
+    #[serde(rename = "in")]
+    pub in_features: usize,
+    /// Tokens at once.
+    pub batch: usize,
+    /// Bytes read and written over the time.
+    pub gb_per_s: f64,
+    /// `2 out in batch` over the time.
+    pub gflop_per_s: f64,
+    /// Share of the measured read bandwidth of one thread.
+    pub bandwidth_fraction: f64,
+    /// Share of the measured f32 GEMM rate of one thread.
+    pub peak_fraction: f64,
+}
+
+/// All rows and the two yardsticks.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct KernelBench {
+    /// Read bandwidth of one thread.
+    pub read_gb_per_s: f64,
+    /// f32 GEMM rate of one thread.
+    pub gemm_gflop_per_s: f64,
+    /// The kernels.
+    pub rows: Vec<KernelRow>,
+}
+
+/// Runs of which each number is the median.
+const RUNS: usize = 7;
+/// Tokens of the batched product: a prompt.
+const BATCH: usize = 128;
+
+/// Measures every available instruction set at every width, on one thread.
+///
+/// # Errors
+/// Widths or group sizes that cannot be packed.
+pub fn bench_kernels(
+    out_features: usize,
+    in_features: usize,
+    bits: &[u8],
+    group_size: usize,
+) -> Result<KernelBench, PipelineError> {
+    let read_gb_per_s = read_bandwidth_gb_per_s().one_thread;
+    let gemm_gflop_per_s = gemm_rate_gflops();
+    let mut rows = Vec::new();
+    for &width in bits {
+        for isa in [Isa::Scalar, Isa::Avx2, Isa::Avx512].into_iter().filter(|isa| isa.is_available()) {
+            for batch in [1, BATCH] {
+                let bits = Bits::try_from(width)?;
+                let case = KernelCase { out_features, in_features, bits, group_size, batch };
+                let found = measure(&case, isa, RUNS)?;
+                rows.push(KernelRow {
+                    kernel: format!("{} {isa:?}", if batch == 1 { "gemv" } else { "gemm" }).to_lowercase(),
+                    bits: width,
+                    group_size,
+                    out_features,
+                    in_features,
+                    batch,
+                    gb_per_s: found.gb_per_s,
+                    gflop_per_s: found.gflop_per_s,
+                    bandwidth_fraction: found.gb_per_s / read_gb_per_s,
+                    peak_fraction: found.gflop_per_s / gemm_gflop_per_s,
+                });
+            }
+        }
+    }
+    Ok(KernelBench { read_gb_per_s, gemm_gflop_per_s, rows })
+}

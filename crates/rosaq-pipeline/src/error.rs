@@ -1,0 +1,98 @@
+//! What can go wrong in a job, and the exit code it deserves.
+
+use std::path::PathBuf;
+
+use rosaq_calib::CalibError;
+use rosaq_checkpoint::CheckpointError;
+use rosaq_eval::EvalError;
+use rosaq_methods::MethodError;
+use rosaq_model::ModelError;
+use rosaq_pack::PackError;
+use rosaq_runtime::RuntimeError;
+use rosaq_tensor::TensorError;
+use rosaq_text::TextError;
+
+/// Why a job failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// The model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Its tensors.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// Text or tokenizer.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// Calibration statistics.
+    #[error(transparent)]
+    Calib(#[from] CalibError),
+    /// The method.
+    #[error(transparent)]
+    Method(#[from] MethodError),
+    /// The packed checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The forward pass.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The evaluation.
+    #[error(transparent)]
+    Eval(#[from] EvalError<RuntimeError>),
+    /// Packing.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// The target exists and is something else.
+    #[error("\"{}\" exists and {reason}; choose another `--out`{}", path.display(), if *replaceable { " or replace it with `--fresh`" } else { "" })]
+    TargetExists {
+        /// The target.
+        path: PathBuf,
+        /// What it is.
+        reason: &'static str,
+        /// Whether `--fresh` would replace it.
+        replaceable: bool,
+    },
+    /// Another process works on the same target.
+    #[error("\"{}\" is being written by another process; wait for it or choose another `--out`", path.display())]
+    Busy {
+        /// The target.
+        path: PathBuf,
+    },
+    /// The file system refused.
+    #[error("cannot {action} \"{}\"; check the disk's space and permissions", path.display())]
+    Disk {
+        /// What was tried.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl PipelineError {
+    /// A file-system error on `path`.
+    pub(crate) fn disk(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Disk { action, path, source }
+    }
+
+    /// 1 when this machine failed (disk, memory), 2 when the input or the usage is at fault.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        let is_disk = match self {
+            Self::Disk { .. } | Self::Busy { .. } => true,
+            Self::Checkpoint(e) | Self::Runtime(RuntimeError::Checkpoint(e)) => e.is_disk(),
+            Self::Tensor(e)
+            | Self::Model(ModelError::Tensor(e))
+            | Self::Runtime(RuntimeError::Model(ModelError::Tensor(e))) => {
+                matches!(e, TensorError::Write { .. })
+            }
+            Self::Calib(CalibError::Io { .. }) => true,
+            _ => false,
+        };
+        if is_disk { 1 } else { 2 }
+    }
+}

@@ -1,0 +1,143 @@
+//! What a job will take and give, before hours are spent.
+
+use rosaq_methods::{QuantPlan, find};
+use rosaq_model::{ActivationSite, LINEAR_ROLES, ModelConfig, SourceModel};
+use rosaq_pca::eigenbasis;
+use rosaq_text::TokenWindows;
+use serde::Serialize;
+
+use crate::calibrate::{StatsDir, calibrate};
+use crate::quantize::calibration_tokens;
+use crate::{PipelineError, Progress, QuantizeJob};
+
+/// A prediction.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Estimate {
+    /// Stored bits a quantized weight, rotations counted.
+    pub bits_per_weight: f64,
+    /// Information bits of the linears alone.
+    pub weight_bits: f64,
+    /// Bytes of the checkpoint, embeddings included.
+    pub total_bytes: u64,
+    /// Largest resident set.
+    pub peak_bytes: u64,
+    /// Disk in use before the result is published: statistics, snapshot and shards.
+    pub disk_bytes: u64,
+    /// Floating-point operations of calibration and quantization.
+    pub operations: f64,
+    /// Share of the residual's activation energy in the f16 channels, averaged over sampled sites.
+    pub energy_kept: Option<f64>,
+    /// Tokens on which that was measured.
+    pub sample_tokens: usize,
+}
+
+/// Windows and tokens of each on which the energy is sampled.
+const SAMPLE_WINDOWS: usize = 4;
+/// Layers whose eigenvalues are looked at.
+const SAMPLE_LAYERS: usize = 4;
+
+/// Predicts what `job` will take and give. Statistics are measured on a few windows only.
+///
+/// # Errors
+/// Input that cannot be used.
+pub fn estimate(job: &QuantizeJob, progress: Progress) -> Result<Estimate, PipelineError> {
+    let source = SourceModel::open(&job.model)?;
+    let method = find(&job.method)?;
+    let config = source.config();
+    let plan = method.plan(config, &job.settings)?;
+    let needs = method.requirements();
+    let (mut calibration_tokens_len, mut sample_tokens, mut energy_kept) = (0, 0, None);
+    if needs.any {
+        let windows = calibration_tokens(job, &source)?;
+        calibration_tokens_len = windows.tokens().len();
+        if plan.residual.is_some() {
+            let sample = windows.take(SAMPLE_WINDOWS);
+            sample_tokens = sample.tokens().len();
+            energy_kept = Some(sampled_energy(&source, &plan, &sample, progress)?);
+        }
+    }
+    let weight_bits = plan.weight_bits(config);
+    let bits_per_weight = weight_bits + plan.rotation_bits(config);
+    let statistics = if needs.any { statistics_bytes(config) } else { 0 };
+    let hidden = (calibration_tokens_len * config.hidden_size * 4) as u64;
+    let tables = crate::quantize::f16_bytes(config) - 2 * config.quantizable_weights();
+    let packed = bits_per_weight * config.quantizable_weights() as f64 / 8.0;
+    let total_bytes = packed.round() as u64 + tables;
+    Ok(Estimate {
+        bits_per_weight,
+        weight_bits,
+        total_bytes,
+        peak_bytes: peak_bytes(config, hidden, statistics, tables),
+        disk_bytes: total_bytes + statistics + hidden,
+        operations: operations(config, &plan, calibration_tokens_len),
+        energy_kept,
+        sample_tokens,
+    })
+}
+
+fn sampled_energy(
+    source: &SourceModel,
+    plan: &QuantPlan,
+    sample: &TokenWindows,
+    progress: Progress,
+) -> Result<f64, PipelineError> {
+    let dir = tempfile::tempdir().map_err(PipelineError::disk("create", std::env::temp_dir()))?;
+    let stats = StatsDir::open(dir.path().to_owned(), [0; 32])?;
+    let site = ActivationSite::AttentionInput;
+    let needs = rosaq_calib::Requirements::grams_at(&[site]);
+    calibrate(source, sample, needs, &stats, progress)?;
+    let salient = plan.residual.map_or(0, |r| r.salient);
+    let config = source.config();
+    let step = config.n_layers.div_ceil(SAMPLE_LAYERS);
+    let mut shares = Vec::new();
+    for layer in (0..config.n_layers).step_by(step) {
+        let layer_stats = stats.load(layer, config)?;
+        let basis = eigenbasis(layer_stats.gram(site)?.view())
+            .map_err(|source| rosaq_methods::MethodError::Basis { layer, site: site.word(), source })?;
+        shares.push(basis.energy_share(salient));
+    }
+    Ok(shares.iter().sum::<f64>() / shares.len() as f64)
+}
+
+/// Gram matrices of all layers as they are kept: packed triangles of f64.
+fn statistics_bytes(config: &ModelConfig) -> u64 {
+    config.n_layers as u64 * site_widths(config).map(|d| d * (d + 1) / 2 * 8).iter().sum::<u64>()
+}
+
+fn site_widths(config: &ModelConfig) -> [u64; 4] {
+    let heads = config.n_heads * config.head_dim;
+    [config.hidden_size, heads, config.hidden_size, config.intermediate_size].map(|d| d as u64)
+}
+
+/// The larger of the two stages: hidden states, a block in f32, whole Grams and one batch of activations; or a block in
+/// f32 and f64 with its Grams; or the tables.
+fn peak_bytes(config: &ModelConfig, hidden: u64, statistics: u64, tables_f16: u64) -> u64 {
+    let block = 4 * config.quantizable_weights() / config.n_layers as u64;
+    let grams = if statistics == 0 { 0 } else { site_widths(config).map(|d| d * d * 8).iter().sum() };
+    let batch_tokens = 4096; // as the runtime's batches
+    let activations = batch_tokens * 4 * (2 * config.intermediate_size + 4 * config.hidden_size) as u64;
+    let base = 50 << 20; // program and tokenizer
+    let calibrating = hidden + block + grams + activations;
+    let quantizing = 2 * block + 2 * grams;
+    base + calibrating.max(quantizing).max(tables_f16 * 2 + tables_f16)
+}
+
+/// Products of the dense pass, Gram matrices (half, by symmetry), eigenbases and AWQ's search.
+fn operations(config: &ModelConfig, plan: &QuantPlan, tokens: usize) -> f64 {
+    let t = tokens as f64;
+    let layers = config.n_layers as f64;
+    let forward = 2.0 * t * config.quantizable_weights() as f64;
+    let grams: f64 = layers * site_widths(config).map(|d| t * (d * d) as f64).iter().sum::<f64>();
+    let d = config.hidden_size as f64;
+    // A symmetric eigenproblem with vectors takes about 9 n³.
+    let eigen = if plan.residual.is_some() { layers * 2.0 * 9.0 * d.powi(3) } else { 0.0 };
+    let down = config.intermediate_size as f64;
+    let search = if plan.scale_down { layers * 20.0 * 2.0 * d.min(1024.0) * down * down } else { 0.0 };
+    let rotations = if plan.residual.is_some() {
+        let [q, kv] = [LINEAR_ROLES[0], LINEAR_ROLES[1]].map(|r| config.linear_shape(r)[0] as f64);
+        layers * 2.0 * d * d * (q + 2.0 * kv + 2.0 * down)
+    } else {
+        0.0
+    };
+    if tokens == 0 { 0.0 } else { forward + grams + eigen + search + rotations }
+}

@@ -1,0 +1,190 @@
+//! Perplexity and KL divergence of a model on a text.
+
+use std::path::{Path, PathBuf};
+
+use rosaq_checkpoint::Checkpoint;
+use rosaq_eval::{LanguageModel, Score, perplexity, perplexity_and_kl};
+use rosaq_model::SourceModel;
+use rosaq_runtime::{Model, RuntimeError};
+use rosaq_tensor::Matrix;
+use rosaq_text::{AddSpecial, TokenWindows, Tokenizer, perplexity_text};
+
+use crate::report::Evaluation;
+use crate::tokens::source_tokenizer;
+use crate::{PipelineError, Progress};
+
+/// The text on which models are measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EvalText {
+    /// The file.
+    pub path: PathBuf,
+    /// Tokens of a window; `None` takes 2048 or what the model was made for, whichever is less.
+    pub context: Option<usize>,
+    /// Windows at most.
+    pub max_segments: Option<usize>,
+}
+
+/// The usual context of perplexities in the quantization literature.
+const DEFAULT_CONTEXT: usize = 2048;
+
+/// A model opened for evaluation, with its tokenizer.
+#[derive(Debug)]
+pub struct EvalModel {
+    model: Model,
+    tokenizer: Tokenizer,
+}
+
+/// Tokens of a text in windows, and how they were obtained.
+#[derive(Debug)]
+pub struct EvalTokens {
+    windows: TokenWindows,
+    path: PathBuf,
+    form: String,
+}
+
+/// The reference's part of a comparison, computed once for many models.
+#[derive(Debug)]
+pub struct Reference {
+    model: EvalModel,
+    hidden: Vec<f32>,
+    score: Score,
+}
+
+impl EvalModel {
+    /// Opens a rosaq checkpoint (packed, resident) or any source model (dense, streamed block by block).
+    ///
+    /// # Errors
+    /// Whatever is wrong with the model or its tokenizer.
+    pub fn open(path: &Path) -> Result<Self, PipelineError> {
+        if Checkpoint::is_rosaq(path) {
+            return Ok(Self { model: Model::packed(path)?, tokenizer: Tokenizer::from_dir(path)? });
+        }
+        let source = SourceModel::open(path)?;
+        let tokenizer = source_tokenizer(&source)?;
+        Ok(Self { model: Model::streamed(source)?, tokenizer })
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Its tokenizer.
+    #[must_use]
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Tokens of `text` in windows.
+    ///
+    /// # Errors
+    /// A text that cannot be read or is shorter than one window.
+    pub fn tokens(&self, text: &EvalText) -> Result<EvalTokens, PipelineError> {
+        let (content, form) = perplexity_text(&text.path)?;
+        let tokens = self.tokenizer.encode(&content, AddSpecial::Yes)?;
+        let context =
+            text.context.unwrap_or_else(|| DEFAULT_CONTEXT.min(self.model.config().max_positions));
+        let mut windows = TokenWindows::new(tokens, context)?;
+        if let Some(n) = text.max_segments {
+            windows = windows.take(n);
+        }
+        Ok(EvalTokens { windows, path: text.path.clone(), form: form.to_string() })
+    }
+
+    /// Logits of one sequence, `[tokens, vocab_size]`.
+    ///
+    /// # Errors
+    /// Forward-pass errors; an empty list.
+    pub fn logits(&self, ids: &[u32]) -> Result<Matrix, PipelineError> {
+        Ok(self.model.logits(ids)?)
+    }
+
+    /// Runs the model as the reference of comparisons.
+    ///
+    /// # Errors
+    /// Forward-pass errors.
+    pub fn into_reference(
+        self,
+        tokens: &EvalTokens,
+        progress: Progress,
+    ) -> Result<Reference, PipelineError> {
+        let stage = progress.stage("reference");
+        let windows: Vec<&[u32]> = tokens.windows.windows().collect();
+        let hidden = self.model.final_hidden(&windows, &|share| stage.set(share * 0.8))?;
+        let score = rosaq_eval::score_hidden(&Adapter(&self.model), &hidden, &windows, &|share| {
+            stage.set(0.8 + share * 0.2);
+        })?;
+        stage.finish();
+        Ok(Reference { model: self, hidden, score })
+    }
+
+    /// Perplexity alone, or with the KL divergence from `reference`.
+    ///
+    /// # Errors
+    /// Forward-pass errors; vocabularies that differ.
+    pub fn evaluate(
+        &self,
+        tokens: &EvalTokens,
+        reference: Option<&Reference>,
+        progress: Progress,
+    ) -> Result<Evaluation, PipelineError> {
+        let stage = progress.stage("evaluate");
+        let windows: Vec<&[u32]> = tokens.windows.windows().collect();
+        let report = |share| stage.set(share);
+        let score = match reference {
+            None => perplexity(&Adapter(&self.model), &windows, &report)?,
+            Some(r) => {
+                let (model, reference) = (Adapter(&self.model), Adapter(&r.model.model));
+                perplexity_and_kl(&model, &reference, &r.hidden, &windows, &report)?
+            }
+        };
+        stage.finish();
+        Ok(Evaluation {
+            text: tokens.path.display().to_string(),
+            text_form: tokens.form.clone(),
+            context: tokens.windows.context(),
+            tokens: score.n_tokens,
+            perplexity: score.perplexity,
+            reference_perplexity: reference.map(|r| r.score.perplexity),
+            kl: score.kl,
+            kl_stderr: score.kl_stderr,
+        })
+    }
+}
+
+impl Reference {
+    /// The reference's own perplexity and the tokens scored.
+    #[must_use]
+    pub fn score(&self) -> &Score {
+        &self.score
+    }
+}
+
+/// The runtime's model as the evaluation sees it.
+struct Adapter<'a>(&'a Model);
+
+impl LanguageModel for Adapter<'_> {
+    type Error = RuntimeError;
+
+    fn hidden_size(&self) -> usize {
+        self.0.config().hidden_size
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.0.config().vocab_size
+    }
+
+    fn final_hidden(
+        &self,
+        windows: &[&[u32]],
+        progress: &dyn Fn(f64),
+    ) -> Result<Vec<f32>, RuntimeError> {
+        self.0.final_hidden(windows, progress)
+    }
+
+    fn logits(&self, hidden: &[f32], out: &mut [f32]) -> Result<(), RuntimeError> {
+        self.0.logits_into(hidden, out);
+        Ok(())
+    }
+}

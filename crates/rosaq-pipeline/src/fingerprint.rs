@@ -1,0 +1,52 @@
+//! Fingerprints: what statistics and resume states belong to.
+
+use std::fs::File;
+
+use rosaq_calib::Fingerprint;
+use rosaq_model::SourceModel;
+
+use crate::PipelineError;
+
+/// Changes whenever the meaning of saved statistics or shards changes.
+const GENERATION: &[u8] = b"rosaq run state 1";
+
+/// Hash of a model's configuration and of its files' whole content.
+///
+/// # Errors
+/// Files that cannot be read.
+pub(crate) fn model_fingerprint(source: &SourceModel) -> Result<Fingerprint, PipelineError> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(GENERATION);
+    hasher.update(serde_json::Value::Object(source.config().hf.clone()).to_string().as_bytes());
+    for path in source.store().files() {
+        // Read rather than mapped, so that a large model does not fill the resident set.
+        let file = File::open(path).map_err(PipelineError::disk("read", path))?;
+        hasher.update_reader(file).map_err(PipelineError::disk("read", path))?;
+    }
+    Ok(*hasher.finalize().as_bytes())
+}
+
+/// Hash of a model and the tokens it is calibrated on.
+pub(crate) fn calibration_fingerprint(model: &Fingerprint, tokens: &[u32], length: usize) -> Fingerprint {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(model);
+    hasher.update(&(length as u64).to_le_bytes());
+    for id in tokens {
+        hasher.update(&id.to_le_bytes());
+    }
+    *hasher.finalize().as_bytes()
+}
+
+/// Hash of everything that decides the bytes of a quantized model.
+pub(crate) fn job_fingerprint(calibration: &Fingerprint, method: &str, settings: &str) -> Fingerprint {
+    let mut hasher = blake3::Hasher::new();
+    for part in [&calibration[..], method.as_bytes(), b"\0", settings.as_bytes()] {
+        hasher.update(part);
+    }
+    *hasher.finalize().as_bytes()
+}
+
+/// A fingerprint as text.
+pub(crate) fn hex(fingerprint: &Fingerprint) -> String {
+    blake3::Hash::from_bytes(*fingerprint).to_hex().to_string()
+}

@@ -1,0 +1,36 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod bench;
+mod calibrate;
+mod compare;
+mod error;
+mod estimate;
+mod evaluate;
+mod fingerprint;
+mod job;
+mod progress;
+mod quantize;
+mod report;
+mod tokens;
+mod threads;
+mod usage;
+mod verify;
+mod workdir;
+
+pub use bench::{KernelBench, KernelRow, bench_kernels};
+pub use calibrate::StatsDir;
+pub use compare::{CompareJob, CompareRow, SharedStatistics, Variant, compare};
+pub use error::PipelineError;
+pub use estimate::{Estimate, estimate};
+pub use evaluate::{EvalModel, EvalText, EvalTokens, Reference};
+pub use job::{Amount, CalibrationSet, QuantizeJob};
+pub use progress::{Progress, Stage};
+pub use quantize::quantize;
+pub use report::{Evaluation, QuantizeReport, read_report, write_report};
+pub use rosaq_methods::{MethodSettings, Preset};
+pub use rosaq_saliency::SaliencyRule;
+pub use threads::use_threads;
+pub use tokens::source_tokenizer;
+pub use usage::{StageTime, Stopwatch, peak_rss_bytes};
+pub use verify::verify;

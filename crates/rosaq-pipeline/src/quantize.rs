@@ -1,0 +1,311 @@
+//! The quantization job: calibrate, then block by block rotate, round, pack and write, then publish.
+
+use std::path::Path;
+
+use faer::{Mat, MatRef};
+use rosaq_calib::{Fingerprint, Requirements};
+use rosaq_checkpoint::{
+    Checkpoint, CheckpointSizes, block_shard_is_complete, finish, write_block_shard,
+    write_ends_shard,
+};
+use rosaq_methods::{
+    BlockBases, BlockInput, QuantPlan, ResidualRotation, find, quantize_block, residual_basis,
+};
+use rosaq_model::{ActivationSite, ModelConfig, ModelEnds, SourceModel};
+use rosaq_quant::round_to_f16;
+use rosaq_rotate::{Placement, rotate_ends};
+use rosaq_text::TokenWindows;
+use serde_json::json;
+
+use crate::calibrate::{StatsDir, calibrate};
+use crate::fingerprint::{calibration_fingerprint, hex, job_fingerprint, model_fingerprint};
+use crate::report::{QuantizeReport, read_report, write_report};
+use crate::tokens::{source_tokenizer, write_tokenizer_files};
+use crate::usage::{StageTime, Stopwatch, peak_rss_bytes};
+use crate::workdir::WorkDir;
+use crate::{PipelineError, Progress, QuantizeJob, SharedStatistics};
+
+/// Quantizes a model as `job` says. `shared` names a directory of calibration statistics that several methods use;
+/// otherwise they live and go with the job's work directory.
+///
+/// If the target already holds the result of the same job, it is kept and its report returned.
+///
+/// # Errors
+/// Input that cannot be used, a target that is something else, a full disk. The target is never half-written, and the
+/// same call goes on where a killed one stopped.
+pub fn quantize(
+    job: &QuantizeJob,
+    shared: Option<&SharedStatistics>,
+    progress: Progress,
+) -> Result<QuantizeReport, PipelineError> {
+    let total = Stopwatch::start();
+    let source = SourceModel::open(&job.model)?;
+    let method = find(&job.method)?;
+    let plan = method.plan(source.config(), &job.settings)?;
+    let requirements = method.requirements();
+    let windows = if requirements.any { Some(calibration_tokens(job, &source)?) } else { None };
+    let keys = Keys::new(job, &source, windows.as_ref())?;
+    if let Some(report) = finished_before(job, &keys, progress)? {
+        return Ok(report);
+    }
+    let work = WorkDir::open(&job.out, &keys.job, job.fresh)?;
+    let stats = StatsDir::open(shared.map_or_else(|| work.statistics(), |s| s.dir.clone()), keys.calibration)?;
+    let mut stages = Vec::new();
+    if let Some(windows) = &windows {
+        let watch = Stopwatch::start();
+        let wanted = shared.map_or(requirements, |s| s.requirements.union(requirements));
+        calibrate(&source, windows, wanted, &stats, progress)?;
+        stages.push(watch.stop("calibrate"));
+    }
+    let watch = Stopwatch::start();
+    let run = Run { source: &source, plan: &plan, stats: &stats, requirements, staging: &work.staging() };
+    run.write_all(progress)?;
+    let mut settings = job.settings_json();
+    settings.insert("fingerprint".to_owned(), json!(hex(&keys.job)));
+    let sizes = finish(run.staging, source.config(), &job.method, settings)?;
+    write_tokenizer_files(&source, run.staging)?;
+    stages.push(watch.stop("quantize and write"));
+    let report = build_report(job, &plan, &source, sizes, stages, &total);
+    write_report(run.staging, &report)?;
+    work.publish(&job.out)?;
+    Ok(report)
+}
+
+struct Keys {
+    calibration: Fingerprint,
+    job: Fingerprint,
+}
+
+impl Keys {
+    fn new(
+        job: &QuantizeJob,
+        source: &SourceModel,
+        windows: Option<&TokenWindows>,
+    ) -> Result<Self, PipelineError> {
+        let model = model_fingerprint(source)?;
+        let calibration = match windows {
+            Some(w) => calibration_fingerprint(&model, w.tokens(), w.context()),
+            None => model,
+        };
+        let settings = format!("{:?}", job.settings);
+        Ok(Self { calibration, job: job_fingerprint(&calibration, &job.method, &settings) })
+    }
+}
+
+pub(crate) fn calibration_tokens(
+    job: &QuantizeJob,
+    source: &SourceModel,
+) -> Result<TokenWindows, PipelineError> {
+    Ok(job.calibration.windows(&source_tokenizer(source)?)?)
+}
+
+/// The report of an earlier run, when the target is the result of this very job.
+fn finished_before(
+    job: &QuantizeJob,
+    keys: &Keys,
+    progress: Progress,
+) -> Result<Option<QuantizeReport>, PipelineError> {
+    let exists = |reason, replaceable| {
+        Err(PipelineError::TargetExists { path: job.out.clone(), reason, replaceable })
+    };
+    let out = &job.out;
+    if !out.exists() {
+        return Ok(None);
+    }
+    if !Checkpoint::is_rosaq(out) {
+        let is_empty = out.read_dir().is_ok_and(|mut entries| entries.next().is_none());
+        return if is_empty { Ok(None) } else { exists("is no rosaq checkpoint", false) };
+    }
+    if job.fresh {
+        return Ok(None);
+    }
+    let checkpoint = Checkpoint::open(out)?;
+    let made_by = checkpoint.quantization().settings.get("fingerprint");
+    if made_by.and_then(|v| v.as_str()) != Some(&hex(&keys.job)) {
+        return exists("was made from another model, text or setting", true);
+    }
+    progress.say(&format!("{} is already done; `--fresh` would make it again", out.display()));
+    read_report(out).map(Some)
+}
+
+fn build_report(
+    job: &QuantizeJob,
+    plan: &QuantPlan,
+    source: &SourceModel,
+    sizes: CheckpointSizes,
+    stages: Vec<StageTime>,
+    total: &Stopwatch,
+) -> QuantizeReport {
+    let time = total.stop("total");
+    QuantizeReport {
+        model: job.model.display().to_string(),
+        method: job.method.clone(),
+        settings: job.settings_json(),
+        placement: plan.residual.map(|r| r.placement.to_string()),
+        weight_bits: sizes.weight_bits,
+        bits_per_weight: sizes.bits_per_weight,
+        total_bytes: sizes.total_bytes,
+        source_bytes_f16: f16_bytes(source.config()),
+        cpu_seconds: time.cpu_seconds,
+        wall_seconds: time.wall_seconds,
+        peak_rss_bytes: peak_rss_bytes(),
+        stages,
+        out: job.out.display().to_string(),
+        evaluation: None,
+    }
+}
+
+/// Bytes of the whole model in f16: what the size is compared with.
+pub(crate) fn f16_bytes(config: &ModelConfig) -> u64 {
+    let tables = if config.tied_embeddings { 1 } else { 2 };
+    let table = (config.vocab_size * config.hidden_size) as u64;
+    2 * (config.quantizable_weights() + tables * table)
+}
+
+/// One run over the blocks.
+struct Run<'a> {
+    source: &'a SourceModel,
+    plan: &'a QuantPlan,
+    stats: &'a StatsDir,
+    requirements: Requirements,
+    staging: &'a Path,
+}
+
+impl Run<'_> {
+    fn write_all(&self, progress: Progress) -> Result<(), PipelineError> {
+        let config = self.source.config();
+        let stage = progress.stage("quantize");
+        let bases = ResidualBasesOf::new(self)?;
+        let mut next = None;
+        for layer in 0..config.n_layers {
+            if block_shard_is_complete(self.staging, config, layer) {
+                next = None;
+            } else {
+                next = self.write_block(layer, &bases, next)?;
+            }
+            stage.set((layer + 1) as f64 / (config.n_layers + 1) as f64);
+        }
+        self.write_ends(&bases)?;
+        stage.finish();
+        Ok(())
+    }
+
+    /// Quantizes and writes one block; returns the next block's attention basis where it was needed already.
+    fn write_block(
+        &self,
+        layer: usize,
+        bases: &ResidualBasesOf<'_>,
+        known: Option<Mat<f64>>,
+    ) -> Result<Option<Mat<f64>>, PipelineError> {
+        let config = self.source.config();
+        let stats =
+            if self.requirements.any { Some(self.stats.load(layer, config)?) } else { None };
+        let bases = bases.around(layer, known)?;
+        let block = self.source.load_block(layer)?;
+        self.source.release();
+        let input = BlockInput { config, layer, stats: stats.as_ref(), bases: bases.as_ref() };
+        let packed = quantize_block(self.plan, input, block)?;
+        write_block_shard(self.staging, config, layer, &packed)?;
+        Ok(bases.map(|b| b.next))
+    }
+
+    fn write_ends(&self, bases: &ResidualBasesOf<'_>) -> Result<(), PipelineError> {
+        let ends = bases.rotated_ends(self.source.load_ends()?)?;
+        self.source.release();
+        write_ends_shard(self.staging, self.source.config(), &ends, &[])?;
+        Ok(())
+    }
+}
+
+/// The residual's bases, computed when asked for.
+struct ResidualBasesOf<'a> {
+    run: &'a Run<'a>,
+    pooled: Option<Mat<f64>>,
+}
+
+impl<'a> ResidualBasesOf<'a> {
+    fn new(run: &'a Run<'a>) -> Result<Self, PipelineError> {
+        let pooled = match run.plan.residual {
+            Some(rotation) if rotation.placement == Placement::Absorbed => {
+                let gram = pooled_gram(run)?;
+                let site = ActivationSite::AttentionInput;
+                Some(residual_basis(gram.as_ref(), &rotation, 0, site)?)
+            }
+            _ => None,
+        };
+        Ok(Self { run, pooled })
+    }
+
+    fn around(
+        &self,
+        layer: usize,
+        known: Option<Mat<f64>>,
+    ) -> Result<Option<BlockBases>, PipelineError> {
+        let Some(rotation) = &self.run.plan.residual else { return Ok(None) };
+        if let Some(r) = &self.pooled {
+            return Ok(Some(BlockBases { attention: r.clone(), mlp: r.clone(), next: r.clone() }));
+        }
+        let is_last = layer + 1 == self.run.source.config().n_layers;
+        let shortcut = rotation.placement == Placement::Shortcut;
+        let (attention, mlp) = rayon::join(
+            || match known {
+                Some(basis) if shortcut => Ok(basis),
+                _ => self.site_basis(layer, ActivationSite::AttentionInput, rotation),
+            },
+            || self.site_basis(layer, ActivationSite::MlpInput, rotation),
+        );
+        let (attention, mlp) = (attention?, mlp?);
+        let next = if shortcut && !is_last {
+            self.site_basis(layer + 1, ActivationSite::AttentionInput, rotation)?
+        } else {
+            mlp.clone()
+        };
+        Ok(Some(BlockBases { attention, mlp, next }))
+    }
+
+    fn site_basis(
+        &self,
+        layer: usize,
+        site: ActivationSite,
+        rotation: &ResidualRotation,
+    ) -> Result<Mat<f64>, PipelineError> {
+        let stats = self.run.stats.load(layer, self.run.source.config())?;
+        Ok(residual_basis(stats.gram(site)?.view(), rotation, layer, site)?)
+    }
+
+    fn rotated_ends(&self, mut ends: ModelEnds) -> Result<ModelEnds, PipelineError> {
+        if let Some(rotation) = &self.run.plan.residual {
+            let last_layer = self.run.source.config().n_layers - 1;
+            let (first, last);
+            let (first, last): (MatRef<'_, f64>, MatRef<'_, f64>) = match &self.pooled {
+                Some(r) => (r.as_ref(), r.as_ref()),
+                None if rotation.placement == Placement::Online => return Ok(ends),
+                None => {
+                    first = self.site_basis(0, ActivationSite::AttentionInput, rotation)?;
+                    last = self.site_basis(last_layer, ActivationSite::MlpInput, rotation)?;
+                    (first.as_ref(), last.as_ref())
+                }
+            };
+            rotate_ends(&mut ends, rotation.placement, first, last);
+            ends.head_input.iter_mut().for_each(round_to_f16);
+        }
+        Ok(ends)
+    }
+}
+
+/// Sum over the residual's sites of `H / trace H`: every site counts alike.
+fn pooled_gram(run: &Run<'_>) -> Result<Mat<f64>, PipelineError> {
+    let config = run.source.config();
+    let mut pooled = Mat::<f64>::zeros(config.hidden_size, config.hidden_size);
+    for layer in 0..config.n_layers {
+        let stats = run.stats.load(layer, config)?;
+        for site in [ActivationSite::AttentionInput, ActivationSite::MlpInput] {
+            let gram = stats.gram(site)?;
+            let trace = gram.trace();
+            if trace > 0.0 {
+                pooled += faer::Scale(1.0 / trace) * gram.view();
+            }
+        }
+    }
+    Ok(pooled)
+}

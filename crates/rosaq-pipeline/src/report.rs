@@ -1,0 +1,92 @@
+//! What a job found, as it is printed and kept beside the weights.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::PipelineError;
+use crate::usage::StageTime;
+
+/// The report of a quantization.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QuantizeReport {
+    /// The source model.
+    pub model: String,
+    /// The method.
+    pub method: String,
+    /// The settings given.
+    pub settings: Map<String, Value>,
+    /// Where the residual rotation was placed.
+    pub placement: Option<String>,
+    /// Average information bits of the quantized linears.
+    pub weight_bits: f64,
+    /// The same with everything else that is stored for them.
+    pub bits_per_weight: f64,
+    /// Bytes of the checkpoint's weights, embeddings included.
+    pub total_bytes: u64,
+    /// Bytes of the whole model in f16.
+    pub source_bytes_f16: u64,
+    /// Processor seconds of calibration and quantization.
+    pub cpu_seconds: f64,
+    /// Wall seconds of the same.
+    pub wall_seconds: f64,
+    /// Largest resident set of the process up to then.
+    pub peak_rss_bytes: Option<u64>,
+    /// Time by stage.
+    pub stages: Vec<StageTime>,
+    /// The checkpoint.
+    pub out: String,
+    /// Measured on the reloaded checkpoint, once it has been.
+    pub evaluation: Option<Evaluation>,
+}
+
+/// Quality of a model on a text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// The text's file.
+    pub text: String,
+    /// How the text was taken from its file.
+    pub text_form: String,
+    /// Tokens of a window.
+    pub context: usize,
+    /// Tokens scored.
+    pub tokens: usize,
+    /// Perplexity of the model.
+    pub perplexity: f64,
+    /// Perplexity of the reference.
+    pub reference_perplexity: Option<f64>,
+    /// KL divergence of the reference's next-token distribution from the model's, nats per token.
+    pub kl: Option<f64>,
+    /// Its standard error.
+    pub kl_stderr: Option<f64>,
+}
+
+const FILE: &str = "rosaq-report.json";
+
+/// Writes the report into a checkpoint directory, atomically.
+///
+/// # Errors
+/// Disk errors.
+pub fn write_report(dir: &Path, report: &QuantizeReport) -> Result<(), PipelineError> {
+    let path = dir.join(FILE);
+    let failed = |source| PipelineError::Disk { action: "write", path: path.clone(), source };
+    let json = serde_json::to_string_pretty(report).map_err(|e| failed(e.into()))?;
+    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
+    file.write_all(json.as_bytes()).and_then(|()| file.write_all(b"\n")).map_err(failed)?;
+    file.persist(&path).map_err(|e| failed(e.error))?;
+    Ok(())
+}
+
+/// Reads the report of a checkpoint directory.
+///
+/// # Errors
+/// A report that is missing or malformed.
+pub fn read_report(dir: &Path) -> Result<QuantizeReport, PipelineError> {
+    let path = dir.join(FILE);
+    let failed = |source| PipelineError::Disk { action: "read", path: path.clone(), source };
+    let json = fs::read_to_string(&path).map_err(failed)?;
+    serde_json::from_str(&json).map_err(|e| failed(e.into()))
+}

@@ -1,0 +1,75 @@
+//! The model's own tokenizer, wherever it is kept.
+
+use std::fs;
+use std::path::Path;
+
+use rosaq_model::SourceModel;
+use rosaq_tensor::GgufMetadata;
+use rosaq_text::{GgufVocabulary, Tokenizer};
+
+use crate::PipelineError;
+
+/// The tokenizer of a source model: `tokenizer.json` of a directory, or rebuilt from GGUF metadata.
+///
+/// # Errors
+/// A missing or malformed tokenizer.
+pub fn source_tokenizer(source: &SourceModel) -> Result<Tokenizer, PipelineError> {
+    match source.store().gguf() {
+        Some(gguf) => Ok(Tokenizer::from_gguf_vocab(&vocabulary(gguf)?)?),
+        None => Ok(Tokenizer::from_dir(directory(source.store().path()))?),
+    }
+}
+
+fn vocabulary(gguf: &GgufMetadata) -> Result<GgufVocabulary, PipelineError> {
+    let key = |name: &str| format!("tokenizer.ggml.{name}");
+    let optional_id = |name: &str| gguf.get_u32(&key(name)).ok();
+    Ok(GgufVocabulary {
+        model: gguf.get_str(&key("model"))?.to_owned(),
+        pre: gguf.get_str(&key("pre")).unwrap_or("default").to_owned(),
+        tokens: gguf.get_array_str(&key("tokens"))?.to_vec(),
+        merges: gguf.get_array_str(&key("merges")).map(<[String]>::to_vec).unwrap_or_default(),
+        token_types: gguf.get_array_i32(&key("token_type")).unwrap_or_default(),
+        bos: optional_id("bos_token_id"),
+        eos: optional_id("eos_token_id"),
+        unk: optional_id("unknown_token_id"),
+        add_bos: gguf.get_bool(&key("add_bos_token")).unwrap_or(false),
+    })
+}
+
+fn directory(path: &Path) -> &Path {
+    if path.is_dir() { path } else { path.parent().unwrap_or(path) }
+}
+
+/// Files beside the weights that make a directory usable by other software.
+const COMPANIONS: [&str; 7] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "generation_config.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+];
+
+/// Copies the tokenizer's files into `dir`, or writes the rebuilt ones.
+pub(crate) fn write_tokenizer_files(source: &SourceModel, dir: &Path) -> Result<(), PipelineError> {
+    if source.store().gguf().is_some() {
+        let tokenizer = source_tokenizer(source)?;
+        for (name, content) in [
+            ("tokenizer.json", tokenizer.raw_json().to_owned()),
+            ("tokenizer_config.json", tokenizer.config_json()),
+        ] {
+            let path = dir.join(name);
+            fs::write(&path, content).map_err(PipelineError::disk("write", path))?;
+        }
+        return Ok(());
+    }
+    for name in COMPANIONS {
+        let from = directory(source.store().path()).join(name);
+        if from.is_file() {
+            let to = dir.join(name);
+            fs::copy(&from, &to).map_err(PipelineError::disk("write", to))?;
+        }
+    }
+    Ok(())
+}

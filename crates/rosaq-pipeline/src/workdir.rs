@@ -1,0 +1,146 @@
+//! The work directory beside the target: finished parts wait there until the whole is published by one rename.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rosaq_calib::Fingerprint;
+use serde::{Deserialize, Serialize};
+
+use crate::PipelineError;
+
+/// A directory of finished parts.
+#[derive(Debug)]
+pub(crate) struct WorkDir {
+    root: PathBuf,
+    /// Held while the job runs; the system lets go of it when the process ends, however it ends.
+    _lock: fs::File,
+}
+
+/// What the parts belong to.
+#[derive(Serialize, Deserialize)]
+struct ResumeState {
+    magic: [u8; 8],
+    version: u32,
+    job: Fingerprint,
+}
+
+const MAGIC: [u8; 8] = *b"ROSAQJOB";
+const VERSION: u32 = 1;
+const SIZE_LIMIT: usize = 4096;
+
+fn encoding() -> impl bincode::config::Config {
+    bincode::config::standard().with_fixed_int_encoding().with_limit::<SIZE_LIMIT>()
+}
+
+impl WorkDir {
+    /// Opens the work directory of `target`, keeping what an earlier run of the same `job` left there. Shards of another job
+    /// are removed; calibration statistics carry their own fingerprint and stay. `fresh` removes everything.
+    pub(crate) fn open(target: &Path, job: &Fingerprint, fresh: bool) -> Result<Self, PipelineError> {
+        let root = beside(target, ".work")?;
+        fs::create_dir_all(&root).map_err(PipelineError::disk("create", &root))?;
+        let lock = lock(&root, target)?;
+        let work = Self { root, _lock: lock };
+        if fresh {
+            remove_dir(&work.statistics())?;
+        }
+        if fresh || !work.belongs_to(job) {
+            remove_dir(&work.staging())?;
+        }
+        for dir in [work.statistics(), work.staging()] {
+            fs::create_dir_all(&dir).map_err(PipelineError::disk("create", &dir))?;
+            remove_temporaries(&dir)?;
+        }
+        work.claim(job)?;
+        Ok(work)
+    }
+
+    /// Where statistics are saved.
+    pub(crate) fn statistics(&self) -> PathBuf {
+        self.root.join("statistics")
+    }
+
+    /// Where the checkpoint grows.
+    pub(crate) fn staging(&self) -> PathBuf {
+        self.root.join("checkpoint")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.root.join("state")
+    }
+
+    fn belongs_to(&self, job: &Fingerprint) -> bool {
+        let Ok(bytes) = fs::read(self.state()) else { return false };
+        let decoded: Result<(ResumeState, usize), _> =
+            bincode::serde::decode_from_slice(&bytes, encoding());
+        decoded.is_ok_and(|(s, _)| s.magic == MAGIC && s.version == VERSION && s.job == *job)
+    }
+
+    fn claim(&self, job: &Fingerprint) -> Result<(), PipelineError> {
+        let failed = |source| PipelineError::Disk { action: "write", path: self.state(), source };
+        let state = ResumeState { magic: MAGIC, version: VERSION, job: *job };
+        let bytes = bincode::serde::encode_to_vec(&state, encoding())
+            .map_err(|e| failed(std::io::Error::other(e)))?;
+        let temporary = self.root.join("state.tmp");
+        fs::write(&temporary, bytes).map_err(failed)?;
+        fs::rename(&temporary, self.state()).map_err(failed)
+    }
+
+    /// Moves the finished checkpoint to `target` and removes the work directory. A checkpoint that stands there is set aside
+    /// first and removed last.
+    pub(crate) fn publish(self, target: &Path) -> Result<(), PipelineError> {
+        let old = self.root.join("replaced");
+        remove_dir(&old)?;
+        if target.exists() {
+            fs::rename(target, &old).map_err(PipelineError::disk("replace", target))?;
+        }
+        fs::rename(self.staging(), target).map_err(PipelineError::disk("create", target))?;
+        remove_dir(&self.root)
+    }
+}
+
+/// `path` with `suffix` behind a hidden form of its name, in the same directory.
+fn beside(path: &Path, suffix: &str) -> Result<PathBuf, PipelineError> {
+    let Some(name) = path.file_name() else {
+        let reason = "is no name for a directory";
+        return Err(PipelineError::TargetExists { path: path.to_owned(), reason, replaceable: false });
+    };
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(suffix);
+    Ok(path.with_file_name(hidden))
+}
+
+fn lock(root: &Path, target: &Path) -> Result<fs::File, PipelineError> {
+    let path = root.join("lock");
+    let file = fs::File::create(&path).map_err(PipelineError::disk("create", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(PipelineError::Busy { path: target.to_owned() }),
+        Err(fs::TryLockError::Error(source)) => {
+            Err(PipelineError::Disk { action: "lock", path, source })
+        }
+    }
+}
+
+fn remove_dir(path: &Path) -> Result<(), PipelineError> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(PipelineError::Disk { action: "remove", path: path.to_owned(), source: e })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes what a killed run was still writing.
+fn remove_temporaries(dir: &Path) -> Result<(), PipelineError> {
+    let failed = |source| PipelineError::Disk { action: "read", path: dir.to_owned(), source };
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
+        if hidden && path.is_file() {
+            fs::remove_file(&path).map_err(PipelineError::disk("remove", &path))?;
+        }
+    }
+    Ok(())
+}

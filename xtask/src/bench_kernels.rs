@@ -1,0 +1,46 @@
+//! `cargo xtask bench-kernels`.
+
+use anyhow::bail;
+use rosaq_pipeline::{KernelRow, bench_kernels};
+use serde_json::json;
+
+use crate::Outcome;
+use crate::flags::{Backend, BenchFlags};
+use crate::output::{prepare, print_json, print_text, table};
+
+pub(crate) fn run(flags: &BenchFlags) -> anyhow::Result<Outcome> {
+    prepare(&flags.output)?;
+    let &[out_features, in_features] = flags.shape.as_slice() else {
+        bail!("`--shape` wants two numbers, such as 4096x4096");
+    };
+    let Backend::Cpu = flags.backend;
+    let bench = bench_kernels(out_features, in_features, &flags.bits, flags.group_size)?;
+    if flags.output.json {
+        print_json(&json!({
+            "read_gb_per_s": bench.read_gb_per_s, "gemm_gflop_per_s": bench.gemm_gflop_per_s, "rows": bench.rows,
+        }))?;
+        return Ok(Outcome::Done);
+    }
+    let header = ["kernel", "bits", "group", "out x in", "batch", "GB/s", "of bandwidth", "GFLOP/s", "of f32 GEMM"];
+    print_text(&format!(
+        "one thread: reads {:.1} GB/s, multiplies f32 at {:.1} GFLOP/s\n{}",
+        bench.read_gb_per_s,
+        bench.gemm_gflop_per_s,
+        table(&header, bench.rows.iter().map(cells))
+    ));
+    Ok(Outcome::Done)
+}
+
+fn cells(row: &KernelRow) -> Vec<String> {
+    vec![
+        row.kernel.clone(),
+        row.bits.to_string(),
+        row.group_size.to_string(),
+        format!("{} x {}", row.out_features, row.in_features),
+        row.batch.to_string(),
+        format!("{:.2}", row.gb_per_s),
+        format!("{:.2}", row.bandwidth_fraction),
+        format!("{:.2}", row.gflop_per_s),
+        format!("{:.2}", row.peak_fraction),
+    ]
+}

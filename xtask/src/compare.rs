@@ -1,0 +1,61 @@
+//! `cargo xtask compare`.
+
+use rosaq_pipeline::{CompareJob, CompareRow, Variant, compare};
+use serde_json::json;
+
+use crate::Outcome;
+use crate::flags::CompareFlags;
+use crate::output::{megabytes, prepare, print_json, print_text, table};
+use crate::quantize::default_out;
+
+pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
+    let progress = prepare(&flags.output)?;
+    let model = flags.model.path();
+    let mut variants = Vec::new();
+    for method in &flags.methods {
+        for &bits in &flags.bits {
+            for &group_size in &flags.group_size {
+                let settings = flags.settings.settings(bits, group_size)?;
+                variants.push(Variant { method: method.clone(), settings });
+            }
+        }
+    }
+    let job = CompareJob {
+        out: flags.out.clone().unwrap_or_else(|| default_out(&model, "compare")),
+        calibration: flags.calibration.set(),
+        text: flags.text.text(),
+        fresh: flags.fresh,
+        model,
+        variants,
+    };
+    let rows = compare(&job, progress)?;
+    if flags.output.json {
+        print_json(&json!({ "model": job.model.display().to_string(), "rows": rows }))?;
+    } else {
+        let header = [
+            "method", "code bits", "group", "bits/weight", "weight bits", "perplexity", "KL, nats", "±", "CPU s",
+            "peak MB",
+        ];
+        print_text(&table(&header, rows.iter().map(cells)));
+    }
+    Ok(Outcome::Done)
+}
+
+fn cells(row: &CompareRow) -> Vec<String> {
+    let number = |value: Option<f64>, digits: usize| {
+        value.map_or_else(String::new, |v| format!("{v:.digits$}"))
+    };
+    let count = |value: Option<usize>| value.map_or_else(String::new, |v| v.to_string());
+    vec![
+        row.label.clone(),
+        count(row.bits.map(usize::from)),
+        count(row.group_size),
+        number(Some(row.bits_per_weight), 3),
+        number(Some(row.weight_bits), 3),
+        number(Some(row.perplexity), 3),
+        number(row.kl, 5),
+        number(row.kl_stderr, 5),
+        number(row.cpu_seconds, 1),
+        row.peak_rss_bytes.map_or_else(String::new, megabytes),
+    ]
+}

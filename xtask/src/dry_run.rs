@@ -1,0 +1,29 @@
+//! `cargo xtask quantize --dry-run`.
+
+use rosaq_pipeline::{Progress, QuantizeJob, estimate};
+
+use crate::Outcome;
+use crate::output::{megabytes, print_json, print_text, table};
+
+pub(crate) fn run(job: &QuantizeJob, json: bool, progress: Progress) -> anyhow::Result<Outcome> {
+    let e = estimate(job, progress)?;
+    if json {
+        print_json(&e)?;
+        return Ok(Outcome::Done);
+    }
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let mut rows = vec![
+        row("bits per weight", format!("{:.3}", e.bits_per_weight)),
+        row("  codes, scales and f16 channels alone", format!("{:.3}", e.weight_bits)),
+        row("size, MB", megabytes(e.total_bytes)),
+        row("peak memory, MB", megabytes(e.peak_bytes)),
+        row("disk while working, MB", megabytes(e.disk_bytes)),
+        row("operations, 10^12", format!("{:.2}", e.operations / 1e12)),
+    ];
+    if let Some(kept) = e.energy_kept {
+        rows.push(row("activation energy in f16 channels, %", format!("{:.1}", kept * 100.0)));
+        rows.push(row("  measured on tokens of the calibration text", e.sample_tokens.to_string()));
+    }
+    print_text(&table(&["prediction", ""], rows));
+    Ok(Outcome::Done)
+}

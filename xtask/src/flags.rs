@@ -1,0 +1,311 @@
+//! The flags. One meaning each, wherever they appear.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use rosaq_pipeline::{Amount, CalibrationSet, EvalText, MethodSettings, Preset};
+
+/// Squeezes large language models into few bits, and proves what is left of them.
+///
+/// Exit codes: 0 done, 1 failed (disk, machine), 2 bad usage or bad input, 3 a bar asked for by a flag was missed,
+/// 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Quantize a model, save it, reload it and measure it. Without arguments: the bundled LLaMA at INT4.
+    Quantize(QuantizeFlags),
+    /// Perplexity of a model, and KL divergence from its original.
+    Eval(EvalFlags),
+    /// Several methods side by side on one model.
+    Compare(CompareFlags),
+    /// Logits of a model as a NumPy file, to compare with other software.
+    Logits(LogitsFlags),
+    /// Re-read a checkpoint and compare every tensor with its checksum.
+    Verify(VerifyFlags),
+    /// Speed of the packed products beside the machine's read bandwidth.
+    BenchKernels(BenchFlags),
+    /// Check the rules of the workspace: crate dependencies, file sizes, places of unsafe code.
+    Tidy,
+}
+
+/// A model, as a positional argument or as `--model`.
+#[derive(Debug, Args)]
+pub(crate) struct ModelFlags {
+    /// A Hugging Face directory or a GGUF file [default: the bundled tiny-llama]
+    #[arg(value_name = "MODEL")]
+    pub(crate) positional: Option<PathBuf>,
+    /// The same as a flag
+    #[arg(long, conflicts_with = "positional")]
+    pub(crate) model: Option<PathBuf>,
+}
+
+impl ModelFlags {
+    pub(crate) fn path(&self) -> PathBuf {
+        let given = self.positional.as_ref().or(self.model.as_ref());
+        given.cloned().unwrap_or_else(|| bundled("tiny-llama"))
+    }
+}
+
+/// A file or directory of the bundled fixtures.
+pub(crate) fn bundled(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures")).join(name)
+}
+
+/// The calibration set.
+#[derive(Debug, Args)]
+pub(crate) struct CalibrationFlags {
+    /// Calibration text: `.jsonl` with `text`, or plain text [default: the bundled text]
+    #[arg(long, value_name = "FILE")]
+    calib: Option<PathBuf>,
+    /// Calibration windows [default: 128; as many as it holds of the bundled text]
+    #[arg(long, value_name = "N")]
+    calib_sequences: Option<usize>,
+    /// Tokens of a calibration window
+    #[arg(long, value_name = "TOKENS", default_value_t = 512)]
+    calib_length: usize,
+}
+
+impl CalibrationFlags {
+    pub(crate) fn set(&self) -> CalibrationSet {
+        let n = self.calib_sequences.unwrap_or(128);
+        let exact = self.calib.is_some() || self.calib_sequences.is_some();
+        CalibrationSet {
+            path: self.calib.clone().unwrap_or_else(|| bundled("text/calibration.txt")),
+            sequences: if exact { Amount::Exactly(n) } else { Amount::UpTo(n) },
+            length: self.calib_length,
+        }
+    }
+}
+
+/// The text of an evaluation.
+#[derive(Debug, Args)]
+pub(crate) struct TextFlags {
+    /// Text to measure on; `wiki.*.raw` is joined by rows [default: the bundled held-out text]
+    #[arg(long, value_name = "FILE")]
+    text: Option<PathBuf>,
+    /// Tokens of a window [default: 2048, or what the model was made for]
+    #[arg(long, value_name = "TOKENS")]
+    context: Option<usize>,
+    /// Windows at most
+    #[arg(long, value_name = "N")]
+    max_segments: Option<usize>,
+}
+
+impl TextFlags {
+    pub(crate) fn text(&self) -> EvalText {
+        EvalText {
+            path: self.text.clone().unwrap_or_else(|| bundled("text/held-out.txt")),
+            context: self.context,
+            max_segments: self.max_segments,
+        }
+    }
+}
+
+/// How output is written and how many cores are used.
+#[derive(Debug, Args)]
+pub(crate) struct OutputFlags {
+    /// One JSON object on standard output; human text goes to standard error
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Threads [default: all cores]; results do not depend on it
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum PresetName {
+    /// Appendix G of the paper: K = 128, 32 per head, layer-wise eigenbases
+    Paper,
+}
+
+/// Settings of a method that do not vary within a comparison.
+#[derive(Debug, Args)]
+pub(crate) struct MethodFlags {
+    /// Salient channels of linears that read the residual [default: hidden size / 32]
+    #[arg(long, value_name = "K")]
+    salient: Option<usize>,
+    /// Salient channels of each head [default: head size / 32]
+    #[arg(long, value_name = "K")]
+    salient_per_head: Option<usize>,
+    /// Rule of saliency: top, bottom, random, top-bottom, magnitude
+    #[arg(long, value_name = "RULE", default_value = "top")]
+    saliency: String,
+    /// Placement of the residual rotation: absorbed, shortcut, online [default: absorbed]
+    #[arg(long, value_name = "PLACEMENT")]
+    rotation: Option<String>,
+    /// A named set of settings
+    #[arg(long)]
+    preset: Option<PresetName>,
+    /// Seed of random choices
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+impl MethodFlags {
+    pub(crate) fn settings(&self, bits: u8, group_size: usize) -> anyhow::Result<MethodSettings> {
+        let mut settings = MethodSettings::new(bits, group_size)?;
+        settings.salient = self.salient;
+        settings.salient_per_head = self.salient_per_head;
+        settings.saliency = self.saliency.parse::<rosaq_pipeline::SaliencyRule>()?.with_seed(self.seed);
+        settings.placement = self.rotation.as_deref().map(str::parse).transpose()?;
+        settings.preset = self.preset.map(|PresetName::Paper| Preset::Paper);
+        Ok(settings)
+    }
+}
+
+/// A code width; fractions belong to another flag.
+pub(crate) fn parse_bits(text: &str) -> Result<u8, String> {
+    match text.parse::<u8>() {
+        Ok(bits @ (2..=6 | 8)) => Ok(bits),
+        Ok(_) => Err("code widths are 2, 3, 4, 5, 6 and 8".to_owned()),
+        Err(_) if text.parse::<f64>().is_ok() => Err(
+            "the code width of a fixed grid is a whole number; an average such as 3.5 is what `--target-bits` of \
+             the `spectral` method will take"
+                .to_owned(),
+        ),
+        Err(_) => Err("expected a number".to_owned()),
+    }
+}
+
+pub(crate) fn parse_group_size(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(n @ 1..=1_048_576) => Ok(n),
+        _ => Err("expected a whole number from 1 to 1048576".to_owned()),
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QuantizeFlags {
+    #[command(flatten)]
+    pub(crate) model: ModelFlags,
+    /// The method: fp16, rtn, mixed, rosaq
+    #[arg(long, default_value = "rosaq")]
+    pub(crate) method: String,
+    /// Code width: 2, 3, 4, 5, 6 or 8
+    #[arg(long, default_value = "4", value_parser = parse_bits)]
+    pub(crate) bits: u8,
+    /// Channels that share a scale
+    #[arg(long, default_value = "128", value_parser = parse_group_size)]
+    pub(crate) group_size: usize,
+    #[command(flatten)]
+    pub(crate) settings: MethodFlags,
+    /// Directory to make [default: out/MODEL-METHOD-BITS]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) calibration: CalibrationFlags,
+    #[command(flatten)]
+    pub(crate) text: TextFlags,
+    /// Do not measure the result
+    #[arg(long)]
+    pub(crate) no_eval: bool,
+    /// Start over instead of resuming; replace an earlier result
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Predict size, memory, disk, operations and quality, and stop
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// End with code 3 if perplexity rises by more than this many percent
+    #[arg(long, value_name = "PERCENT")]
+    pub(crate) max_ppl_increase: Option<f64>,
+    #[command(flatten)]
+    pub(crate) output: OutputFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalFlags {
+    #[command(flatten)]
+    pub(crate) model: ModelFlags,
+    /// The original, from which the KL divergence is taken
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) reference: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) text: TextFlags,
+    /// End with code 3 if perplexity is this many percent above the reference's
+    #[arg(long, value_name = "PERCENT", requires = "reference")]
+    pub(crate) max_ppl_increase: Option<f64>,
+    #[command(flatten)]
+    pub(crate) output: OutputFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareFlags {
+    #[command(flatten)]
+    pub(crate) model: ModelFlags,
+    /// Methods, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "rtn,mixed,rosaq")]
+    pub(crate) methods: Vec<String>,
+    /// Code widths, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "4,3", value_parser = parse_bits)]
+    pub(crate) bits: Vec<u8>,
+    /// Group sizes, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "128", value_parser = parse_group_size)]
+    pub(crate) group_size: Vec<usize>,
+    #[command(flatten)]
+    pub(crate) settings: MethodFlags,
+    /// Directory for the checkpoints [default: out/MODEL-compare]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) calibration: CalibrationFlags,
+    #[command(flatten)]
+    pub(crate) text: TextFlags,
+    /// Start over instead of resuming
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogitsFlags {
+    #[command(flatten)]
+    pub(crate) model: ModelFlags,
+    /// A JSON list of token ids
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ids: PathBuf,
+    /// NumPy file to write, f32 [tokens, vocabulary]
+    #[arg(long, value_name = "FILE.npy")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: OutputFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyFlags {
+    /// A rosaq checkpoint
+    #[arg(value_name = "DIR")]
+    pub(crate) checkpoint: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: OutputFlags,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Backend {
+    /// Scalar and the vector units of this processor
+    Cpu,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchFlags {
+    /// Which kernels
+    #[arg(long, default_value = "cpu")]
+    pub(crate) backend: Backend,
+    /// Code widths, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "2,3,4,8", value_parser = parse_bits)]
+    pub(crate) bits: Vec<u8>,
+    /// Channels that share a scale
+    #[arg(long, default_value = "128", value_parser = parse_group_size)]
+    pub(crate) group_size: usize,
+    /// Rows and columns of the weight
+    #[arg(long, value_delimiter = 'x', default_value = "4096x4096")]
+    pub(crate) shape: Vec<usize>,
+    #[command(flatten)]
+    pub(crate) output: OutputFlags,
+}

@@ -1,0 +1,61 @@
+//! The command line of rosaq: `cargo xtask <command>`.
+
+mod bench_kernels;
+mod compare;
+mod dry_run;
+mod eval;
+mod flags;
+mod logits;
+mod output;
+mod quantize;
+mod tidy;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use flags::{Cli, Command};
+
+/// Failed for a reason of this machine.
+const FAILED: u8 = 1;
+/// A bar asked for by a flag was missed.
+const BAR_MISSED: u8 = 3;
+/// Ctrl-C.
+const INTERRUPTED: i32 = 130;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse(); // wrong usage ends here with code 2
+    let on_interrupt = || {
+        // Every file appears by a rename, so that the state on disk is sound at any moment.
+        eprintln!("interrupted; the same command goes on from here");
+        std::process::exit(INTERRUPTED);
+    };
+    if let Err(error) = ctrlc::set_handler(on_interrupt) {
+        eprintln!("warning: cannot watch for Ctrl-C: {error}");
+    }
+    let done = match &cli.command {
+        Command::Quantize(flags) => quantize::run(flags),
+        Command::Eval(flags) => eval::run(flags),
+        Command::Compare(flags) => compare::run(flags),
+        Command::Logits(flags) => logits::run(flags),
+        Command::Verify(flags) => verify::run(flags),
+        Command::BenchKernels(flags) => bench_kernels::run(flags),
+        Command::Tidy => tidy::run(),
+    };
+    match done {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::BarMissed) => ExitCode::from(BAR_MISSED),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(output::exit_code(&error))
+        }
+    }
+}
+
+/// How a command that did not fail ended.
+enum Outcome {
+    /// As asked.
+    Done,
+    /// A limit given on the command line was passed.
+    BarMissed,
+}

@@ -1,0 +1,58 @@
+//! Tables for people, JSON for scripts, exit codes for shells.
+
+use anyhow::Context;
+use comfy_table::{CellAlignment, Table, presets};
+use rosaq_pipeline::{PipelineError, Progress};
+use serde::Serialize;
+
+use crate::FAILED;
+use crate::flags::OutputFlags;
+
+/// Bad usage or bad input.
+const BAD_INPUT: u8 = 2;
+
+/// Prepares the thread pool and says where progress goes.
+pub(crate) fn prepare(flags: &OutputFlags) -> anyhow::Result<Progress> {
+    if let Some(n) = flags.threads {
+        rosaq_pipeline::use_threads(n).context("`--threads`")?;
+    }
+    Ok(Progress::detect())
+}
+
+/// One JSON object on standard output.
+pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    print_text(&serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// Text on standard output.
+#[expect(clippy::print_stdout, reason = "the one place that prints a command's result")]
+pub(crate) fn print_text(text: &str) {
+    println!("{text}");
+}
+
+/// A table whose first column is text and whose other columns are numbers with their units in the header.
+pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header.to_vec());
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.to_string()
+}
+
+/// Bytes in units that people read.
+pub(crate) fn megabytes(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / 1e6)
+}
+
+/// The code of a failed command: 1 for this machine, 2 for the input.
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(error) = error.downcast_ref::<PipelineError>() {
+        return error.exit_code();
+    }
+    if error.downcast_ref::<std::io::Error>().is_some() { FAILED } else { BAD_INPUT }
+}

@@ -1,0 +1,127 @@
+//! `cargo xtask quantize`.
+
+use std::path::{Path, PathBuf};
+
+use rosaq_pipeline::{
+    EvalModel, Evaluation, Progress, QuantizeJob, QuantizeReport, peak_rss_bytes, quantize,
+    write_report,
+};
+use serde_json::{Value, json};
+
+use crate::Outcome;
+use crate::dry_run;
+use crate::flags::QuantizeFlags;
+use crate::output::{megabytes, prepare, print_json, print_text, table};
+
+pub(crate) fn run(flags: &QuantizeFlags) -> anyhow::Result<Outcome> {
+    let progress = prepare(&flags.output)?;
+    let job = job(flags)?;
+    if flags.dry_run {
+        return dry_run::run(&job, flags.output.json, progress);
+    }
+    let mut report = quantize(&job, None, progress)?;
+    if !flags.no_eval {
+        report.evaluation = Some(measure(flags, &job, progress)?);
+        write_report(&job.out, &report)?;
+    }
+    if flags.output.json {
+        print_json(&summary(&report))?;
+    } else {
+        print_text(&human(&report));
+    }
+    Ok(judge(flags.max_ppl_increase, report.evaluation.as_ref()))
+}
+
+fn job(flags: &QuantizeFlags) -> anyhow::Result<QuantizeJob> {
+    let model = flags.model.path();
+    let out = match &flags.out {
+        Some(out) => out.clone(),
+        None => default_out(&model, &format!("{}-int{}", flags.method, flags.bits)),
+    };
+    Ok(QuantizeJob {
+        settings: flags.settings.settings(flags.bits, flags.group_size)?,
+        method: flags.method.clone(),
+        calibration: flags.calibration.set(),
+        fresh: flags.fresh,
+        model,
+        out,
+    })
+}
+
+/// `out/MODEL-SUFFIX` in the current directory.
+pub(crate) fn default_out(model: &Path, suffix: &str) -> PathBuf {
+    let name = model.file_stem().map_or_else(|| "model".into(), |n| n.to_string_lossy());
+    PathBuf::from("out").join(format!("{name}-{suffix}"))
+}
+
+/// Opens the packed checkpoint again from disk and compares it with the source.
+fn measure(
+    flags: &QuantizeFlags,
+    job: &QuantizeJob,
+    progress: Progress,
+) -> anyhow::Result<Evaluation> {
+    let original = EvalModel::open(&job.model)?;
+    let tokens = original.tokens(&flags.text.text())?;
+    let reference = original.into_reference(&tokens, progress)?;
+    let quantized = EvalModel::open(&job.out)?;
+    Ok(quantized.evaluate(&tokens, Some(&reference), progress)?)
+}
+
+/// Whether the rise of perplexity stays under the bar.
+pub(crate) fn judge(limit_percent: Option<f64>, evaluation: Option<&Evaluation>) -> Outcome {
+    let (Some(limit), Some(e)) = (limit_percent, evaluation) else { return Outcome::Done };
+    let Some(reference) = e.reference_perplexity else { return Outcome::Done };
+    let increase = (e.perplexity / reference - 1.0) * 100.0;
+    if increase <= limit {
+        return Outcome::Done;
+    }
+    eprintln!("perplexity rose by {increase:.2} %, more than {limit} %");
+    Outcome::BarMissed
+}
+
+fn summary(report: &QuantizeReport) -> Value {
+    let evaluation = report.evaluation.as_ref();
+    json!({
+        "model": report.model, "method": report.method, "settings": report.settings,
+        "rotation": report.placement,
+        "bits_per_weight": report.bits_per_weight, "weight_bits": report.weight_bits,
+        "total_bytes": report.total_bytes, "fp16_bytes": report.source_bytes_f16,
+        "perplexity": evaluation.map(|e| json!({"fp16": e.reference_perplexity, "quantized": e.perplexity})),
+        "kl": evaluation.and_then(|e| e.kl), "evaluation": evaluation,
+        "cpu_seconds": report.cpu_seconds, "wall_seconds": report.wall_seconds,
+        "peak_rss_bytes": report.peak_rss_bytes, "peak_rss_bytes_with_evaluation": peak_rss_bytes(),
+        "stages": report.stages, "out": report.out,
+    })
+}
+
+fn human(report: &QuantizeReport) -> String {
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let mut rows = vec![
+        row("method", report.method.clone()),
+        row("rotation", report.placement.clone().unwrap_or_else(|| "none".to_owned())),
+        row("bits per weight", format!("{:.3}", report.bits_per_weight)),
+        row("  codes, scales and f16 channels alone", format!("{:.3}", report.weight_bits)),
+        row("size, MB", megabytes(report.total_bytes)),
+        row(
+            "  FP16 / this",
+            format!("{:.2}", report.source_bytes_f16 as f64 / report.total_bytes as f64),
+        ),
+    ];
+    if let Some(e) = &report.evaluation {
+        if let Some(fp16) = e.reference_perplexity {
+            rows.push(row("perplexity FP16", format!("{fp16:.4}")));
+            rows.push(row("perplexity quantized", format!("{:.4}", e.perplexity)));
+            rows.push(row("  increase, %", format!("{:.2}", (e.perplexity / fp16 - 1.0) * 100.0)));
+        }
+        if let (Some(kl), Some(stderr)) = (e.kl, e.kl_stderr) {
+            rows.push(row("KL divergence, nats", format!("{kl:.5} ± {stderr:.5}")));
+        }
+        rows.push(row("tokens scored, context", format!("{}, {}", e.tokens, e.context)));
+    }
+    rows.push(row("CPU seconds", format!("{:.1}", report.cpu_seconds)));
+    rows.push(row("wall seconds", format!("{:.1}", report.wall_seconds)));
+    if let Some(bytes) = report.peak_rss_bytes {
+        rows.push(row("peak memory, MB", megabytes(bytes)));
+    }
+    format!("{}\nsaved in {}", table(&[&report.model, ""], rows), report.out)
+}
