@@ -1,0 +1,63 @@
+//! The reference that every other kernel is compared with: scalar, straight from the definition.
+
+use std::ops::Range;
+
+use rosaq_pack::{code_at, unpack_into};
+
+use crate::segment::{CodeSegment, F16Segment, Values};
+
+/// Adds the product of rows `rows` of an f16 segment with each token to `out` `[rows, tokens]`.
+///
+/// `x` holds one slice of `segment.channels` activations a token. Accumulates in f32.
+pub(crate) fn f16_rows(
+    segment: &F16Segment<'_>,
+    x: &[&[f32]],
+    rows: Range<usize>,
+    out: &mut [f32],
+) {
+    for (row, out) in rows.zip(out.chunks_exact_mut(x.len())) {
+        let values = segment.row(row);
+        for (out, x) in out.iter_mut().zip(x) {
+            *out += values.iter().zip(*x).map(|(value, x)| value.to_f32() * x).sum::<f32>();
+        }
+    }
+}
+
+/// Adds the product of rows `rows` of a segment of codes with each token to `out`
+/// `[rows, tokens]`: for every group, `scale * sum((code - zero_point) * x)`, or
+/// `scale * sum(level[code] * x)` for a codebook. Accumulates in f32.
+pub(crate) fn code_rows(
+    segment: &CodeSegment<'_>,
+    x: &[&[f32]],
+    rows: Range<usize>,
+    out: &mut [f32],
+) {
+    let mut codes = vec![0; segment.channels];
+    for (row, out) in rows.zip(out.chunks_exact_mut(x.len())) {
+        unpack_into(segment.codes_of(row), segment.bits, &mut codes);
+        for (group, scale) in segment.scales_of(row).iter().enumerate() {
+            let channels = segment.group_range(group);
+            let codes = &codes[channels.clone()];
+            for (out, x) in out.iter_mut().zip(x) {
+                let x = &x[channels.clone()];
+                let sum = match segment.values {
+                    Values::Symmetric(zero) => group_sum(codes, x, zero),
+                    Values::Asymmetric { zeros, stride } => {
+                        let zeros = &zeros[row * stride..][..stride];
+                        group_sum(codes, x, code_at(zeros, segment.bits, group))
+                    }
+                    Values::Levels(levels) => codes
+                        .iter()
+                        .zip(x)
+                        .map(|(code, x)| levels[usize::from(*code)].to_f32() * x)
+                        .sum(),
+                };
+                *out += scale.to_f32() * sum;
+            }
+        }
+    }
+}
+
+fn group_sum(codes: &[u8], x: &[f32], zero: u8) -> f32 {
+    codes.iter().zip(x).map(|(code, x)| (f32::from(*code) - f32::from(zero)) * x).sum()
+}

@@ -1,0 +1,9 @@
+//! The inner loops: one readable reference, and one file for each instruction set.
+//!
+//! Every kernel adds `W x` of one segment to `out`, row-major `[rows, tokens]`, for a range of
+//! rows. What a row and a token yield does not depend on the rows and tokens beside them.
+
+pub(crate) mod all;
+pub(crate) mod generic;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod x86_64;

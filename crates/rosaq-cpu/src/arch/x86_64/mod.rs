@@ -1,0 +1,7 @@
+//! Kernels for 64-bit x86.
+
+#![expect(unsafe_code, reason = "vector loads take pointers")]
+#![expect(clippy::needless_range_loop, reason = "register tiles are indexed by row and token")]
+
+pub(crate) mod avx2;
+pub(crate) mod avx512;

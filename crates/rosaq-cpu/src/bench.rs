@@ -1,0 +1,167 @@
+//! Measures the kernels and the machine they run on.
+//!
+//! Each figure stands beside what bounds it: bytes against the read bandwidth, operations against
+//! the rate of a dense f32 product. Measured on the current rayon pool; install a pool of one thread
+//! to measure one thread.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, Par};
+use half::f16;
+use rayon::prelude::*;
+use rosaq_pack::{Bits, PackError, PackedLinear, PackedLinearBuilder, Segment, SegmentValues};
+
+use crate::{Isa, gemm_with, gemv_with};
+
+/// Bytes that a bandwidth measurement walks through: beyond the last-level cache of one socket.
+const WORKING_SET: usize = 256 << 20;
+
+/// Runs of which the median is taken.
+const RUNS: usize = 7;
+
+/// What [`measure`] multiplies: asymmetric codes in one segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelCase {
+    /// Rows of the weight.
+    pub out_features: usize,
+    /// Input channels.
+    pub in_features: usize,
+    /// Width of a code.
+    pub bits: Bits,
+    /// Channels that share a scale.
+    pub group_size: usize,
+    /// Tokens: one runs [`crate::gemv`], more run [`crate::gemm`].
+    pub batch: usize,
+}
+
+/// What [`measure`] found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measurement {
+    /// Median seconds of one product.
+    pub seconds: f64,
+    /// Bytes that one product reads and writes: packed weights, activations and results.
+    pub bytes: usize,
+    /// `bytes / seconds`, in units of 1e9.
+    pub gb_per_s: f64,
+    /// `2 * out * in * batch / seconds`, in units of 1e9.
+    pub gflop_per_s: f64,
+}
+
+/// Sequential read bandwidth in 1e9 bytes per second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ReadBandwidth {
+    /// Of one thread.
+    pub one_thread: f64,
+    /// Of all threads of the current rayon pool together.
+    pub all_threads: f64,
+}
+
+/// Measures how fast memory beyond the caches can be read from start to end.
+#[must_use]
+pub fn read_bandwidth_gb_per_s() -> ReadBandwidth {
+    let words = vec![1u64; WORKING_SET / size_of::<u64>()];
+    let share = words.len().div_ceil(rayon::current_num_threads());
+    let one = median_seconds(|| black_box(sum_words(&words)));
+    let all = median_seconds(|| black_box(words.par_chunks(share).map(sum_words).sum::<u64>()));
+    let rate = |seconds: f64| WORKING_SET as f64 / seconds / 1e9;
+    ReadBandwidth { one_thread: rate(one), all_threads: rate(all) }
+}
+
+/// Measures faer's f32 matrix product (768 cubed) on one thread, in 1e9 operations per second.
+#[must_use]
+pub fn gemm_rate_gflops() -> f64 {
+    const N: usize = 768;
+    let a = Mat::<f32>::from_fn(N, N, |i, j| ((i * 7 + j) % 13) as f32 - 6.0);
+    let b = Mat::<f32>::from_fn(N, N, |i, j| ((i + j * 5) % 11) as f32 - 5.0);
+    let mut product = Mat::<f32>::zeros(N, N);
+    let seconds = median_seconds(|| {
+        matmul(&mut product, Accum::Replace, &a, &b, 1.0, Par::Seq);
+        black_box(&product);
+    });
+    2.0 * (N as f64).powi(3) / seconds / 1e9
+}
+
+/// Measures one kernel: the median of at least `runs` products, each with a different copy of the
+/// weights, so that none of them is found in a cache.
+///
+/// # Errors
+/// A [`PackError`] when `case` describes no legal linear.
+///
+/// # Panics
+/// If the processor lacks `isa`, or `case.batch` is zero.
+pub fn measure(case: &KernelCase, isa: Isa, runs: usize) -> Result<Measurement, PackError> {
+    assert!(case.batch > 0, "at least one token is needed");
+    let linear = sample_linear(case)?;
+    let n_copies = WORKING_SET.div_ceil(linear.stored_bytes());
+    let copies = vec![linear; n_copies];
+    let x: Vec<f32> = (0..case.batch * case.in_features).map(|i| (i % 17) as f32 - 8.0).collect();
+    let mut y = vec![0.0; case.batch * case.out_features];
+    let mut product = |linear: &PackedLinear| {
+        let start = Instant::now();
+        if case.batch == 1 {
+            gemv_with(isa, linear, &x, &mut y);
+        } else {
+            gemm_with(isa, linear, &x, &mut y);
+        }
+        black_box(&mut y);
+        start.elapsed().as_secs_f64()
+    };
+    product(&copies[0]);
+    let seconds =
+        median(copies.iter().cycle().take(n_copies.max(runs)).map(&mut product).collect());
+    let activations = size_of::<f32>() * case.batch * (case.in_features + case.out_features);
+    let bytes = copies[0].stored_bytes() + activations;
+    let operations = 2.0 * (case.out_features * case.in_features * case.batch) as f64;
+    Ok(Measurement {
+        seconds,
+        bytes,
+        gb_per_s: bytes as f64 / seconds / 1e9,
+        gflop_per_s: operations / seconds / 1e9,
+    })
+}
+
+/// A linear with arbitrary but fixed codes.
+///
+/// # Errors
+/// A [`PackError`] when `case` describes no legal linear.
+pub fn sample_linear(case: &KernelCase) -> Result<PackedLinear, PackError> {
+    let KernelCase { out_features, in_features, bits, group_size, .. } = *case;
+    let segment = Segment::asymmetric(in_features, bits, group_size);
+    let code_at = |i: usize| (i.wrapping_mul(0x9E37_79B9) >> 12).to_le_bytes()[0] & bits.max_code();
+    let n_groups = out_features * segment.n_groups();
+    let values = SegmentValues::Codes {
+        codes: (0..out_features * in_features).map(code_at).collect(),
+        scales: vec![f16::from_f32(0.01); n_groups],
+        zeros: (0..n_groups).map(code_at).collect(),
+    };
+    PackedLinearBuilder::new(out_features).segment(segment, values).build()
+}
+
+/// Median over [`RUNS`] calls, after one that warms up.
+fn median_seconds<T>(mut call: impl FnMut() -> T) -> f64 {
+    call();
+    let timed = |_| {
+        let start = Instant::now();
+        call();
+        start.elapsed().as_secs_f64()
+    };
+    median((0..RUNS).map(timed).collect())
+}
+
+fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
+}
+
+/// Independent sums, so that loads and not additions are the limit.
+fn sum_words(words: &[u64]) -> u64 {
+    let mut sums = [0u64; 16];
+    for chunk in words.as_chunks::<16>().0 {
+        for (sum, word) in sums.iter_mut().zip(chunk) {
+            *sum = sum.wrapping_add(*word);
+        }
+    }
+    sums.iter().fold(0, |a, b| a.wrapping_add(*b))
+}

@@ -1,0 +1,16 @@
+#![doc = include_str!("../README.md")]
+
+mod arch;
+pub mod bench;
+mod dispatch;
+mod gemm;
+mod gemv;
+mod prepare;
+mod segment;
+
+pub use dispatch::Isa;
+pub use gemm::{gemm, gemm_with};
+pub use gemv::{gemv, gemv_with};
+
+#[cfg(test)]
+mod tests;
