@@ -5,6 +5,7 @@ mod bits;
 mod builder;
 mod codebook;
 mod codes;
+mod dequantize;
 mod error;
 mod layout;
 mod order;

@@ -5,3 +5,13 @@
 
 pub(crate) mod avx2;
 pub(crate) mod avx512;
+
+/// The first `N` elements.
+///
+/// # Panics
+/// If there are fewer.
+#[inline]
+#[track_caller]
+fn first_chunk<T, const N: usize>(slice: &[T]) -> &[T; N] {
+    slice.first_chunk().expect("the last rows of a segment are padded")
+}
