@@ -1,6 +1,8 @@
 //! AWQ's search for channel scales.
 
-use faer::linalg::matmul::matmul;
+use std::cmp::Ordering;
+
+use faer::linalg::matmul::triangular::{BlockStructure, matmul};
 use faer::{Accum, Mat, MatRef, Par};
 use rayon::prelude::*;
 use rosaq_tensor::Matrix;
@@ -44,7 +46,7 @@ pub fn search_channel_scale(
 ) -> ChannelScale {
     assert_eq!(mean_magnitude.len(), w.cols, "one magnitude a channel");
     assert_eq!((gram.nrows(), gram.ncols()), (w.cols, w.cols), "a square gram of {}", w.cols);
-    let gram = to_f32(gram);
+    let half_gram = half_gram(gram);
     let step = w.rows.div_ceil(MAX_LOSS_ROWS);
     let rows: Vec<&[f32]> = (0..w.rows).step_by(step).map(|r| w.row(r)).collect();
     let candidates: Vec<(f64, Vec<f32>, f64)> = (0..N_ALPHAS)
@@ -52,7 +54,7 @@ pub fn search_channel_scale(
         .map(|i| {
             let alpha = i as f64 / N_ALPHAS as f64;
             let scales = scales_for(mean_magnitude, alpha);
-            let loss = rounding_loss(&rows, &scales, gram.as_ref(), grid, group_size);
+            let loss = rounding_loss(&rows, &scales, half_gram.as_ref(), grid, group_size);
             (alpha, scales, loss * step as f64)
         })
         .collect();
@@ -76,7 +78,7 @@ fn scales_for(mean_magnitude: &[f64], alpha: f64) -> Vec<f32> {
 fn rounding_loss(
     rows: &[&[f32]],
     scales: &[f32],
-    gram: MatRef<'_, f32>,
+    half_gram: MatRef<'_, f32>,
     grid: Grid,
     group_size: usize,
 ) -> f64 {
@@ -97,19 +99,34 @@ fn rounding_loss(
     }
     let e = MatRef::from_row_major_slice(&error, rows.len(), n);
     let mut through = Mat::<f32>::zeros(n, rows.len());
-    matmul(through.as_mut(), Accum::Replace, gram, e.transpose(), 1.0, Par::Seq);
+    matmul(
+        through.as_mut(),
+        BlockStructure::Rectangular,
+        Accum::Replace,
+        half_gram,
+        BlockStructure::TriangularLower,
+        e.transpose(),
+        BlockStructure::Rectangular,
+        1.0,
+        Par::Seq,
+    );
     let mut loss = 0.0;
     for (row_idx, error) in error.chunks_exact(n).enumerate() {
         let column = through.col(row_idx);
         loss += error.iter().enumerate().map(|(i, &e)| f64::from(e) * f64::from(column[i])).sum::<f64>();
     }
-    loss
+    2.0 * loss
 }
 
-/// The Gram matrix in f32, in which losses are measured.
+/// The lower triangle `T` of the Gram matrix with half its diagonal, in f32: `H = T + Tᵀ`, so that `tr(E H Eᵀ)` is
+/// `2 tr(E T Eᵀ)` for half the operations.
 #[expect(clippy::cast_possible_truncation, reason = "the loss is measured in f32")]
-fn to_f32(gram: MatRef<'_, f64>) -> Mat<f32> {
-    Mat::from_fn(gram.nrows(), gram.ncols(), |i, j| gram[(i, j)] as f32)
+fn half_gram(gram: MatRef<'_, f64>) -> Mat<f32> {
+    Mat::from_fn(gram.nrows(), gram.ncols(), |i, j| match i.cmp(&j) {
+        Ordering::Less => 0.0,
+        Ordering::Equal => (0.5 * gram[(i, j)]) as f32,
+        Ordering::Greater => gram[(i, j)] as f32,
+    })
 }
 
 #[cfg(test)]

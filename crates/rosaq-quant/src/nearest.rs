@@ -65,6 +65,6 @@ pub fn quantize_nearest(
 
 /// Weights past the f16 range give scales or salient values that cannot be stored.
 pub(crate) fn check_range(w: &Matrix) -> Result<(), QuantError> {
-    let bad = w.data.iter().find(|v| !(v.abs() <= f16::MAX.to_f32()));
+    let bad = w.data.iter().find(|v| !v.is_finite() || v.abs() > f16::MAX.to_f32());
     bad.map_or(Ok(()), |&v| Err(QuantError::OutOfRange { magnitude: v.abs() }))
 }
