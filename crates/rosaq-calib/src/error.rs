@@ -26,7 +26,9 @@ pub enum CalibError {
         reason: &'static str,
     },
     /// Statistics that a method asked for were not collected.
-    #[error("calibration statistics of the {site} hold no Gram matrix; calibrate again with `--fresh`")]
+    #[error(
+        "calibration statistics of the {site} hold no Gram matrix; calibrate again with `--fresh`"
+    )]
     MissingGram {
         /// The site's word.
         site: &'static str,

@@ -97,13 +97,9 @@ pub fn save_layer(path: &Path, key: &Fingerprint, stats: &LayerStats) -> Result<
         .map_err(|e| io(std::io::Error::other(e)))?;
     let dir = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(dir).map_err(io)?;
-    for part in [
-        &MAGIC[..],
-        &VERSION.to_le_bytes(),
-        key,
-        blake3::hash(&payload).as_bytes(),
-        &payload,
-    ] {
+    for part in
+        [&MAGIC[..], &VERSION.to_le_bytes(), key, blake3::hash(&payload).as_bytes(), &payload]
+    {
         file.write_all(part).map_err(io)?;
     }
     file.as_file().sync_data().map_err(io)?;
@@ -138,8 +134,11 @@ pub fn load_layer(
     let (stored, _): (Vec<StoredSite>, usize) =
         bincode::serde::decode_from_slice(payload, encoding())
             .map_err(|_| damaged("its content is malformed"))?;
-    let sites: Vec<SiteStats> =
-        stored.into_iter().map(restore).collect::<Option<_>>().ok_or_else(|| damaged("a matrix has the wrong size"))?;
+    let sites: Vec<SiteStats> = stored
+        .into_iter()
+        .map(restore)
+        .collect::<Option<_>>()
+        .ok_or_else(|| damaged("a matrix has the wrong size"))?;
     let sites = sites.try_into().map_err(|_| damaged("it holds the wrong number of sites"))?;
     let stats = LayerStats { sites };
     if stats.fits(config) { Ok(Some(stats)) } else { Err(damaged("it fits another model")) }

@@ -83,6 +83,13 @@ pub fn gemm_rate_gflops() -> f64 {
     2.0 * (N as f64).powi(3) / seconds / 1e9
 }
 
+/// As [`gemm_rate_gflops`], on every thread of the current rayon pool at once: the mean rate of one thread while all work.
+#[must_use]
+pub fn gemm_rate_gflops_all_threads() -> f64 {
+    let rates = rayon::broadcast(|_| gemm_rate_gflops());
+    rates.iter().sum::<f64>() / rates.len() as f64
+}
+
 /// Measures one kernel: the median of at least `runs` products, each with a different copy of the
 /// weights, so that none of them is found in a cache.
 ///

@@ -185,3 +185,27 @@ fn with_padding(
         kernel(&tail.segment(), 0..rows.end - n_direct, padded);
     }
 }
+
+/// Softmax of `row` in place, in f32; the same bits on every instruction set.
+pub fn softmax(row: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if has_avx2() {
+        // SAFETY: the availability of AVX2 was just checked.
+        return unsafe { arch::x86_64::elementwise::softmax(row) };
+    }
+    arch::elementwise::softmax(row);
+}
+
+/// `gate = silu(gate) * up` in f32, with `silu(x) = x / (1 + exp(-x))`; the same bits on every instruction set.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn silu_mul(gate: &mut [f32], up: &[f32]) {
+    assert_eq!(gate.len(), up.len(), "gate and up have the same length");
+    #[cfg(target_arch = "x86_64")]
+    if has_avx2() {
+        // SAFETY: the availability of AVX2 was just checked.
+        return unsafe { arch::x86_64::elementwise::silu_mul(gate, up) };
+    }
+    arch::elementwise::silu_mul(gate, up);
+}

@@ -130,7 +130,10 @@ fn channel_orders(
 }
 
 /// Salient channels by the mean magnitude of the linear's own input: with the norm's gain, since it was not fused.
-#[expect(clippy::cast_possible_truncation, reason = "channel counts fit u32, as the model's sizes do")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "channel counts fit u32, as the model's sizes do"
+)]
 fn by_magnitude(
     input: BlockInput<'_>,
     block: &BlockWeights,

@@ -26,8 +26,12 @@ impl Method for Mixed {
         let linears = LINEAR_ROLES.map(|role| {
             let channels = config.linear_shape(role)[1];
             let k = if role == Role::Down { 0 } else { salient.min(channels) };
-            let order = if k == 0 { OrderPlan::AsIs } else { OrderPlan::ByMagnitude { salient: k } };
-            LinearPlan { order, segments: salient_then_int(k, channels, settings.bits, settings.group_size) }
+            let order =
+                if k == 0 { OrderPlan::AsIs } else { OrderPlan::ByMagnitude { salient: k } };
+            LinearPlan {
+                order,
+                segments: salient_then_int(k, channels, settings.bits, settings.group_size),
+            }
         });
         Ok(QuantPlan { residual: None, heads: None, scale_down: true, linears })
     }

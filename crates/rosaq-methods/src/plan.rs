@@ -1,7 +1,7 @@
 //! What is to be done with a model, as data.
 
 use rosaq_model::{LINEAR_ROLES, ModelConfig, Role};
-use rosaq_pack::Segment;
+use rosaq_pack::{Segment, SegmentKind};
 use rosaq_rotate::Placement;
 use rosaq_saliency::SaliencyRule;
 
@@ -81,25 +81,50 @@ impl QuantPlan {
         let (mut bits, mut weights) = (0, 0);
         for role in LINEAR_ROLES {
             let [out, channels] = config.linear_shape(role);
-            let row: u64 = self.linear(role).segments.iter().map(Segment::weight_bits_per_row).sum();
+            let row: u64 =
+                self.linear(role).segments.iter().map(Segment::weight_bits_per_row).sum();
             bits += row * out as u64;
             weights += (out * channels) as u64;
         }
         bits as f64 / weights as f64
     }
 
-    /// Bits that rotation matrices add to every weight on average.
+    /// Average bits a weight that will be stored: all parts of the linears with the padding of their rows, the channel orders
+    /// that are written down, and rotation matrices.
     #[must_use]
-    pub fn rotation_bits(&self, config: &ModelConfig) -> f64 {
+    pub fn stored_bits(&self, config: &ModelConfig) -> f64 {
+        let (mut bytes, mut weights) = (0, 0);
+        for role in LINEAR_ROLES {
+            let [out, channels] = config.linear_shape(role);
+            let plan = self.linear(role);
+            bytes += out * plan.segments.iter().map(stored_bytes_per_row).sum::<usize>();
+            if matches!(plan.order, OrderPlan::ByMagnitude { .. }) {
+                bytes += channels * if u16::try_from(channels).is_ok() { 2 } else { 4 };
+            }
+            weights += out * channels;
+        }
+        8.0 * bytes as f64 / weights as f64 + self.rotation_bits(config)
+    }
+
+    /// Bits that rotation matrices add to every weight on average.
+    fn rotation_bits(&self, config: &ModelConfig) -> f64 {
         let d = config.hidden_size as f64;
         let n = config.n_layers as f64;
         let matrices = match self.residual.map(|r| r.placement) {
             None => 0.0,
             Some(Placement::Online) => 2.0 * n,
             // A tied head keeps one matrix more; the last block needs no passage to a next one.
-            Some(Placement::Shortcut) => 2.0 * n - 1.0 + f64::from(u8::from(config.tied_embeddings)),
+            Some(Placement::Shortcut) => {
+                2.0 * n - 1.0 + f64::from(u8::from(config.tied_embeddings))
+            }
             Some(Placement::Absorbed) => f64::from(u8::from(config.tied_embeddings)),
         };
         matrices * d * d * 16.0 / config.quantizable_weights() as f64
     }
+}
+
+/// Codes, zero points, f16 scales and f16 channels of one output.
+fn stored_bytes_per_row(segment: &Segment) -> usize {
+    let f16 = if segment.kind == SegmentKind::F16 { segment.channels } else { 0 };
+    segment.code_bytes_per_row() + segment.zero_bytes_per_row() + 2 * (segment.n_groups() + f16)
 }

@@ -14,8 +14,7 @@ pub const METHODS: &[&dyn Method] = &[&Fp16, &Rtn, &Mixed, &Rosaq];
 /// # Errors
 /// [`MethodError::UnknownMethod`] with the list of names.
 pub fn find(name: &str) -> Result<&'static dyn Method, MethodError> {
-    let unknown =
-        || MethodError::UnknownMethod { name: name.to_owned(), known: known_methods() };
+    let unknown = || MethodError::UnknownMethod { name: name.to_owned(), known: known_methods() };
     METHODS.iter().copied().find(|m| m.name() == name).ok_or_else(unknown)
 }
 

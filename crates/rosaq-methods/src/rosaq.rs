@@ -59,7 +59,9 @@ impl Method for Rosaq {
                         head_group(config.head_dim - per_head, group),
                     ),
                 },
-                _ => LinearPlan { order, segments: salient_then_int(salient, channels, bits, group) },
+                _ => {
+                    LinearPlan { order, segments: salient_then_int(salient, channels, bits, group) }
+                }
             }
         });
         let heads = Some(HeadRotation { rule: head_rule, salient: per_head });
@@ -150,7 +152,8 @@ pub(crate) fn salient_then_int(
 /// The group size of the output projection: the largest of 128, 64, 32 (not above the user's) that divides what a head
 /// leaves, else all of it, so that no group spans two heads.
 fn head_group(rest_of_head: usize, group_size: usize) -> usize {
-    let fitting = [128, 64, 32].into_iter().find(|g| *g <= group_size && rest_of_head.is_multiple_of(*g));
+    let fitting =
+        [128, 64, 32].into_iter().find(|g| *g <= group_size && rest_of_head.is_multiple_of(*g));
     fitting.unwrap_or(rest_of_head).max(1)
 }
 

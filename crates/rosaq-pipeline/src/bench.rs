@@ -64,13 +64,16 @@ pub fn bench_kernels(
     let gemm_gflop_per_s = gemm_rate_gflops();
     let mut rows = Vec::new();
     for &width in bits {
-        for isa in [Isa::Scalar, Isa::Avx2, Isa::Avx512].into_iter().filter(|isa| isa.is_available()) {
+        for isa in
+            [Isa::Scalar, Isa::Avx2, Isa::Avx512].into_iter().filter(|isa| isa.is_available())
+        {
             for batch in [1, BATCH] {
                 let bits = Bits::try_from(width)?;
                 let case = KernelCase { out_features, in_features, bits, group_size, batch };
                 let found = measure(&case, isa, RUNS)?;
                 rows.push(KernelRow {
-                    kernel: format!("{} {isa:?}", if batch == 1 { "gemv" } else { "gemm" }).to_lowercase(),
+                    kernel: format!("{} {isa:?}", if batch == 1 { "gemv" } else { "gemm" })
+                        .to_lowercase(),
                     bits: width,
                     group_size,
                     out_features,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rosaq_calib::{Fingerprint, LayerStats, Requirements, StatsCollector, load_layer, save_layer};
+use rosaq_cpu::bench::gemm_rate_gflops_all_threads;
 use rosaq_model::{ModelConfig, SourceModel};
 use rosaq_runtime::{LayerPass, LoadedBlock, RopeTable, RuntimeError};
 use rosaq_text::TokenWindows;
@@ -38,7 +39,10 @@ impl StatsDir {
         let path = self.layer_path(layer);
         match load_layer(&path, &self.key, config)? {
             Some(stats) => Ok(stats),
-            None => Err(rosaq_calib::CalibError::Damaged { path, reason: "it is of another run" }.into()),
+            None => {
+                Err(rosaq_calib::CalibError::Damaged { path, reason: "it is of another run" }
+                    .into())
+            }
         }
     }
 
@@ -51,7 +55,11 @@ impl StatsDir {
 /// Least time between two snapshots of the hidden states: writing them costs less than a hundredth of that.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Makes sure that `stats` holds what `requirements` ask for, for every layer.
+/// Measurements of the machine's GEMM rate, spread over the pass: what its time is to be compared with.
+const RATE_SAMPLES: usize = 4;
+
+/// Makes sure that `stats` holds what `requirements` ask for, for every layer. Returns the mean f32 GEMM rate of one core
+/// met on the way, in 1e9 operations per second, when there was anything to do.
 ///
 /// # Errors
 /// Models that cannot be loaded or overflow, a full disk.
@@ -61,12 +69,12 @@ pub(crate) fn calibrate(
     requirements: Requirements,
     stats: &StatsDir,
     progress: Progress,
-) -> Result<(), PipelineError> {
+) -> Result<Option<f64>, PipelineError> {
     let config = source.config();
     let missing: Vec<bool> =
         (0..config.n_layers).map(|l| !stats.has(l, config, requirements)).collect();
     let Some(last) = missing.iter().rposition(|&m| m) else {
-        return Ok(());
+        return Ok(None);
     };
     let snapshot = Snapshot { path: stats.dir.join("hidden.state"), key: stats.key };
     let first_missing = missing.iter().position(|&m| m).unwrap_or(0);
@@ -78,7 +86,11 @@ pub(crate) fn calibrate(
     let lengths = vec![windows.context(); windows.len()];
     let rope = RopeTable::new(config, windows.context());
     let mut last_snapshot = Instant::now();
+    let mut rates = Vec::new();
     for layer in first..=last {
+        if (layer - first).is_multiple_of((last + 1 - first).div_ceil(RATE_SAMPLES)) {
+            rates.push(gemm_rate_gflops_all_threads());
+        }
         let block = LoadedBlock::Owned(Box::new(source.load_block(layer)?));
         source.release();
         let report = |share: f64| -> Result<(), RuntimeError> {
@@ -99,7 +111,7 @@ pub(crate) fn calibrate(
     }
     snapshot.remove();
     stage.finish();
-    Ok(())
+    Ok(Some(rates.iter().sum::<f64>() / rates.len() as f64))
 }
 
 /// Hidden states between two layers, on disk, from which a killed run goes on.
@@ -129,11 +141,15 @@ impl Snapshot {
             return None;
         }
         let (values, _) = bytes.as_chunks::<4>();
-        Some((usize::try_from(layer).ok()?, values.iter().map(|b| f32::from_le_bytes(*b)).collect()))
+        Some((
+            usize::try_from(layer).ok()?,
+            values.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        ))
     }
 
     fn save(&self, layer: usize, hidden: &[f32]) -> Result<(), PipelineError> {
-        let failed = |source| PipelineError::Disk { action: "write", path: self.path.clone(), source };
+        let failed =
+            |source| PipelineError::Disk { action: "write", path: self.path.clone(), source };
         let mut hasher = blake3::Hasher::new();
         for values in hidden.chunks(SNAPSHOT_CHUNK) {
             hasher.update(&to_bytes(values));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use rosaq_calib::Requirements;
 use rosaq_methods::{MethodSettings, find};
 use rosaq_model::SourceModel;
+use rosaq_saliency::SaliencyRule;
 use serde::Serialize;
 
 use crate::{
@@ -97,7 +98,7 @@ fn run_variant(
     progress: Progress,
 ) -> Result<CompareRow, PipelineError> {
     let s = &variant.settings;
-    let name = format!("{}-int{}-g{}", variant.method, s.bits.get(), s.group_size);
+    let name = directory_name(variant);
     progress.say(&format!("== {name}"));
     let one = QuantizeJob {
         model: job.model.clone(),
@@ -129,6 +130,34 @@ fn run_variant(
         cpu_seconds: Some(report.cpu_seconds.max(time.cpu_seconds)),
         peak_rss_bytes: report.peak_rss_bytes.or_else(peak_rss_bytes),
     })
+}
+
+/// A name that tells apart every combination of settings, so that comparisons can share a directory.
+fn directory_name(variant: &Variant) -> String {
+    let s = &variant.settings;
+    let mut name = format!("{}-int{}-g{}", variant.method, s.bits.get(), s.group_size);
+    let mut add = |part: String| {
+        name.push('-');
+        name.push_str(&part);
+    };
+    if s.preset.is_some() {
+        add("paper".to_owned());
+    }
+    if let Some(placement) = s.placement {
+        add(placement.to_string());
+    }
+    if let Some(k) = s.salient {
+        add(format!("k{k}"));
+    }
+    if let Some(k) = s.salient_per_head {
+        add(format!("h{k}"));
+    }
+    if s.saliency != SaliencyRule::Top {
+        add(format!("{:?}", s.saliency)
+            .to_lowercase()
+            .replace(|c: char| !c.is_ascii_alphanumeric(), ""));
+    }
+    name
 }
 
 /// Statistics that several methods share.

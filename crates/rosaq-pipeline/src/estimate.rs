@@ -1,8 +1,9 @@
 //! What a job will take and give, before hours are spent.
 
 use rosaq_methods::{QuantPlan, find};
-use rosaq_model::{ActivationSite, LINEAR_ROLES, ModelConfig, SourceModel};
+use rosaq_model::{ActivationSite, LINEAR_ROLES, ModelConfig, Role, SourceModel};
 use rosaq_pca::eigenbasis;
+use rosaq_rotate::Placement;
 use rosaq_text::TokenWindows;
 use serde::Serialize;
 
@@ -57,22 +58,34 @@ pub fn estimate(job: &QuantizeJob, progress: Progress) -> Result<Estimate, Pipel
         }
     }
     let weight_bits = plan.weight_bits(config);
-    let bits_per_weight = weight_bits + plan.rotation_bits(config);
+    let bits_per_weight = plan.stored_bits(config);
     let statistics = if needs.any { statistics_bytes(config) } else { 0 };
     let hidden = (calibration_tokens_len * config.hidden_size * 4) as u64;
     let tables = crate::quantize::f16_bytes(config) - 2 * config.quantizable_weights();
     let packed = bits_per_weight * config.quantizable_weights() as f64 / 8.0;
-    let total_bytes = packed.round() as u64 + tables;
+    let total_bytes = packed.round() as u64 + tables + small_parts_bytes(config);
     Ok(Estimate {
         bits_per_weight,
         weight_bits,
         total_bytes,
         peak_bytes: peak_bytes(config, hidden, statistics, tables),
         disk_bytes: total_bytes + statistics + hidden,
-        operations: operations(config, &plan, calibration_tokens_len),
+        operations: operations(config, &plan, calibration_tokens_len, job.calibration.length),
         energy_kept,
         sample_tokens,
     })
+}
+
+/// Norms and biases, which stay f32, and what the shards' headers take: names, shapes, checksums, descriptions of linears.
+fn small_parts_bytes(config: &ModelConfig) -> u64 {
+    const HEADER_BYTES: usize = 280; // for each tensor, counted on both bundled models
+    const PARTS: usize = 3; // of a linear, mostly: codes, scales, zeros
+    let biases = config.biased.iter().map(|&role| config.linear_shape(role)[0]).sum::<usize>();
+    let head_norms = if config.family.has_qk_norm { 2 } else { 0 };
+    let block = 4 * (2 * config.hidden_size + head_norms * config.head_dim + biases);
+    let n_tensors = PARTS * LINEAR_ROLES.len() + 2 + head_norms + config.biased.len();
+    let ends = 4 * config.hidden_size + 3 * HEADER_BYTES;
+    (config.n_layers * (block + n_tensors * HEADER_BYTES) + ends) as u64
 }
 
 fn sampled_energy(
@@ -92,8 +105,9 @@ fn sampled_energy(
     let mut shares = Vec::new();
     for layer in (0..config.n_layers).step_by(step) {
         let layer_stats = stats.load(layer, config)?;
-        let basis = eigenbasis(layer_stats.gram(site)?.view())
-            .map_err(|source| rosaq_methods::MethodError::Basis { layer, site: site.word(), source })?;
+        let basis = eigenbasis(layer_stats.gram(site)?.view()).map_err(|source| {
+            rosaq_methods::MethodError::Basis { layer, site: site.word(), source }
+        })?;
         shares.push(basis.energy_share(salient));
     }
     Ok(shares.iter().sum::<f64>() / shares.len() as f64)
@@ -113,31 +127,50 @@ fn site_widths(config: &ModelConfig) -> [u64; 4] {
 /// f32 and f64 with its Grams; or the tables.
 fn peak_bytes(config: &ModelConfig, hidden: u64, statistics: u64, tables_f16: u64) -> u64 {
     let block = 4 * config.quantizable_weights() / config.n_layers as u64;
-    let grams = if statistics == 0 { 0 } else { site_widths(config).map(|d| d * d * 8).iter().sum() };
+    let grams =
+        if statistics == 0 { 0 } else { site_widths(config).map(|d| d * d * 8).iter().sum() };
     let batch_tokens = 4096; // as the runtime's batches
-    let activations = batch_tokens * 4 * (2 * config.intermediate_size + 4 * config.hidden_size) as u64;
+    let activations =
+        batch_tokens * 4 * (2 * config.intermediate_size + 4 * config.hidden_size) as u64;
     let base = 50 << 20; // program and tokenizer
     let calibrating = hidden + block + grams + activations;
     let quantizing = 2 * block + 2 * grams;
     base + calibrating.max(quantizing).max(tables_f16 * 2 + tables_f16)
 }
 
-/// Products of the dense pass, Gram matrices (half, by symmetry), eigenbases and AWQ's search.
-fn operations(config: &ModelConfig, plan: &QuantPlan, tokens: usize) -> f64 {
-    let t = tokens as f64;
-    let layers = config.n_layers as f64;
-    let forward = 2.0 * t * config.quantizable_weights() as f64;
-    let grams: f64 = layers * site_widths(config).map(|d| t * (d * d) as f64).iter().sum::<f64>();
-    let d = config.hidden_size as f64;
-    // A symmetric eigenproblem with vectors takes about 9 n³.
-    let eigen = if plan.residual.is_some() { layers * 2.0 * 9.0 * d.powi(3) } else { 0.0 };
-    let down = config.intermediate_size as f64;
-    let search = if plan.scale_down { layers * 20.0 * 2.0 * d.min(1024.0) * down * down } else { 0.0 };
-    let rotations = if plan.residual.is_some() {
-        let [q, kv] = [LINEAR_ROLES[0], LINEAR_ROLES[1]].map(|r| config.linear_shape(r)[0] as f64);
-        layers * 2.0 * d * d * (q + 2.0 * kv + 2.0 * down)
+/// Products that no implementation can avoid: the dense pass with its causal attention, Gram matrices (half, by symmetry),
+/// and eigenbases (a symmetric eigenproblem with vectors takes about 9 n³).
+pub(crate) fn floor_operations(
+    config: &ModelConfig,
+    plan: &QuantPlan,
+    tokens: usize,
+    length: usize,
+) -> f64 {
+    let (t, layers, d) = (tokens as f64, config.n_layers as f64, config.hidden_size as f64);
+    let linears = 2.0 * t * config.quantizable_weights() as f64;
+    // Scores and weighted values, two products each over half the positions.
+    let attention = layers * 2.0 * t * length as f64 * (config.n_heads * config.head_dim) as f64;
+    let grams = layers * t * site_widths(config).map(|d| (d * d) as f64).iter().sum::<f64>();
+    let bases = match plan.residual.map(|r| r.placement) {
+        None => 0.0,
+        Some(Placement::Absorbed) => 1.0,
+        Some(Placement::Shortcut | Placement::Online) => 2.0 * layers,
+    };
+    let heads = if plan.heads.is_some() {
+        layers * config.n_kv_heads as f64 * 9.0 * (config.head_dim as f64).powi(3)
     } else {
         0.0
     };
-    if tokens == 0 { 0.0 } else { forward + grams + eigen + search + rotations }
+    if tokens == 0 { 0.0 } else { linears + attention + grams + bases * 9.0 * d.powi(3) + heads }
+}
+
+/// The floor, the search for down's scales, and the products that rotate weights.
+fn operations(config: &ModelConfig, plan: &QuantPlan, tokens: usize, length: usize) -> f64 {
+    let (layers, d) = (config.n_layers as f64, config.hidden_size as f64);
+    let down = config.intermediate_size as f64;
+    let search = if plan.scale_down { layers * 20.0 * d.min(1024.0) * down * down } else { 0.0 };
+    let [q, kv] = [Role::Query, Role::Key].map(|r| config.linear_shape(r)[0] as f64);
+    let rotated_rows = q + 2.0 * kv + 2.0 * down;
+    let rotations = if plan.residual.is_some() { layers * 2.0 * d * d * rotated_rows } else { 0.0 };
+    floor_operations(config, plan, tokens, length) + search + rotations
 }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use rosaq_checkpoint::Checkpoint;
 use rosaq_eval::{LanguageModel, Score, perplexity, perplexity_and_kl};
-use rosaq_model::SourceModel;
+use rosaq_model::{ModelError, SourceModel};
 use rosaq_runtime::{Model, RuntimeError};
 use rosaq_tensor::Matrix;
-use rosaq_text::{AddSpecial, TokenWindows, Tokenizer, perplexity_text};
+use rosaq_text::{AddSpecial, TextError, TokenWindows, Tokenizer, perplexity_text};
 
 use crate::report::Evaluation;
 use crate::tokens::source_tokenizer;
@@ -57,7 +57,8 @@ impl EvalModel {
     /// Whatever is wrong with the model or its tokenizer.
     pub fn open(path: &Path) -> Result<Self, PipelineError> {
         if Checkpoint::is_rosaq(path) {
-            return Ok(Self { model: Model::packed(path)?, tokenizer: Tokenizer::from_dir(path)? });
+            let tokenizer = Tokenizer::from_dir(path)?;
+            return Ok(Self { model: Model::packed(path)?, tokenizer });
         }
         let source = SourceModel::open(path)?;
         let tokenizer = source_tokenizer(&source)?;
@@ -85,19 +86,20 @@ impl EvalModel {
         let tokens = self.tokenizer.encode(&content, AddSpecial::Yes)?;
         let context =
             text.context.unwrap_or_else(|| DEFAULT_CONTEXT.min(self.model.config().max_positions));
+        let found = tokens.len();
         let mut windows = TokenWindows::new(tokens, context)?;
+        if windows.is_empty() {
+            let path = text.path.clone();
+            return Err(TextError::TooFewTokens { path, found, needed: context }.into());
+        }
+        let vocab_size = self.model.config().vocab_size;
+        if let Some(&id) = windows.tokens().iter().find(|&&id| id as usize >= vocab_size) {
+            return Err(ModelError::TokenOutOfRange { id, vocab_size }.into());
+        }
         if let Some(n) = text.max_segments {
             windows = windows.take(n);
         }
         Ok(EvalTokens { windows, path: text.path.clone(), form: form.to_string() })
-    }
-
-    /// Logits of one sequence, `[tokens, vocab_size]`.
-    ///
-    /// # Errors
-    /// Forward-pass errors; an empty list.
-    pub fn logits(&self, ids: &[u32]) -> Result<Matrix, PipelineError> {
-        Ok(self.model.logits(ids)?)
     }
 
     /// Runs the model as the reference of comparisons.
@@ -151,6 +153,19 @@ impl EvalModel {
             kl_stderr: score.kl_stderr,
         })
     }
+}
+
+/// Logits of one sequence, `[tokens, vocab_size]`, by the model at `path`, which needs no tokenizer.
+///
+/// # Errors
+/// Whatever is wrong with the model; ids outside the vocabulary; other forward-pass errors.
+pub fn logits(path: &Path, ids: &[u32]) -> Result<Matrix, PipelineError> {
+    let model = if Checkpoint::is_rosaq(path) {
+        Model::packed(path)?
+    } else {
+        Model::streamed(SourceModel::open(path)?)?
+    };
+    Ok(model.logits(ids)?)
 }
 
 impl Reference {

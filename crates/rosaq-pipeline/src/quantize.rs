@@ -18,6 +18,7 @@ use rosaq_text::TokenWindows;
 use serde_json::json;
 
 use crate::calibrate::{StatsDir, calibrate};
+use crate::estimate::floor_operations;
 use crate::fingerprint::{calibration_fingerprint, hex, job_fingerprint, model_fingerprint};
 use crate::report::{QuantizeReport, read_report, write_report};
 use crate::tokens::{source_tokenizer, write_tokenizer_files};
@@ -49,35 +50,43 @@ pub fn quantize(
         return Ok(report);
     }
     let work = WorkDir::open(&job.out, &keys.job, job.fresh)?;
-    let stats = StatsDir::open(shared.map_or_else(|| work.statistics(), |s| s.dir.clone()), keys.calibration)?;
-    let mut stages = Vec::new();
+    let stats = StatsDir::open(
+        shared.map_or_else(|| work.statistics(), |s| s.dir.clone()),
+        keys.calibration,
+    )?;
+    let (mut stages, mut floor) = (Vec::new(), None);
     if let Some(windows) = &windows {
         let watch = Stopwatch::start();
         let wanted = shared.map_or(requirements, |s| s.requirements.union(requirements));
-        calibrate(&source, windows, wanted, &stats, progress)?;
+        let rate = calibrate(&source, windows, wanted, &stats, progress)?;
         stages.push(watch.stop("calibrate"));
+        floor = rate.map(|rate| floor_seconds(source.config(), &plan, windows, rate));
     }
     let watch = Stopwatch::start();
-    let run = Run { source: &source, plan: &plan, stats: &stats, requirements, staging: &work.staging() };
+    let run =
+        Run { source: &source, plan: &plan, stats: &stats, requirements, staging: &work.staging() };
     run.write_all(progress)?;
     let mut settings = job.settings_json();
     settings.insert("fingerprint".to_owned(), json!(hex(&keys.job)));
     let sizes = finish(run.staging, source.config(), &job.method, settings)?;
     write_tokenizer_files(&source, run.staging)?;
     stages.push(watch.stop("quantize and write"));
-    let report = build_report(job, &plan, &source, sizes, stages, &total);
+    let mut report = build_report(job, &plan, &source, sizes, stages, &total);
+    report.floor_cpu_seconds = floor;
     write_report(run.staging, &report)?;
     work.publish(&job.out)?;
     Ok(report)
 }
 
-struct Keys {
+/// What saved work belongs to.
+pub(crate) struct Keys {
     calibration: Fingerprint,
-    job: Fingerprint,
+    /// Everything that decides the bytes of the result.
+    pub(crate) job: Fingerprint,
 }
 
 impl Keys {
-    fn new(
+    pub(crate) fn new(
         job: &QuantizeJob,
         source: &SourceModel,
         windows: Option<&TokenWindows>,
@@ -147,12 +156,19 @@ fn build_report(
         total_bytes: sizes.total_bytes,
         source_bytes_f16: f16_bytes(source.config()),
         cpu_seconds: time.cpu_seconds,
+        floor_cpu_seconds: None,
         wall_seconds: time.wall_seconds,
         peak_rss_bytes: peak_rss_bytes(),
         stages,
         out: job.out.display().to_string(),
         evaluation: None,
     }
+}
+
+/// Processor seconds that the unavoidable products would take at `rate` (1e9 operations per second and core): forward pass,
+/// Gram matrices, eigenbases.
+fn floor_seconds(config: &ModelConfig, plan: &QuantPlan, windows: &TokenWindows, rate: f64) -> f64 {
+    floor_operations(config, plan, windows.tokens().len(), windows.context()) / (rate * 1e9)
 }
 
 /// Bytes of the whole model in f16: what the size is compared with.

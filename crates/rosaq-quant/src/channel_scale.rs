@@ -66,8 +66,7 @@ pub fn search_channel_scale(
 
 #[expect(clippy::cast_possible_truncation, reason = "scales are applied to f32 weights")]
 fn scales_for(mean_magnitude: &[f64], alpha: f64) -> Vec<f32> {
-    let raw: Vec<f64> =
-        mean_magnitude.iter().map(|m| m.powf(alpha).max(SCALE_FLOOR)).collect();
+    let raw: Vec<f64> = mean_magnitude.iter().map(|m| m.powf(alpha).max(SCALE_FLOOR)).collect();
     let max = raw.iter().copied().fold(0.0, f64::max);
     let min = raw.iter().copied().fold(f64::INFINITY, f64::min);
     let norm = (max * min).sqrt();
@@ -113,7 +112,11 @@ fn rounding_loss(
     let mut loss = 0.0;
     for (row_idx, error) in error.chunks_exact(n).enumerate() {
         let column = through.col(row_idx);
-        loss += error.iter().enumerate().map(|(i, &e)| f64::from(e) * f64::from(column[i])).sum::<f64>();
+        loss += error
+            .iter()
+            .enumerate()
+            .map(|(i, &e)| f64::from(e) * f64::from(column[i]))
+            .sum::<f64>();
     }
     2.0 * loss
 }
@@ -141,8 +144,13 @@ mod tests {
     #[test]
     fn equal_channels_need_no_scale() {
         let gram = Mat::<f64>::identity(32, 32);
-        let found =
-            search_channel_scale(&weights(), &[1.0; 32], gram.as_ref(), Grid::asymmetric(3).unwrap(), 16);
+        let found = search_channel_scale(
+            &weights(),
+            &[1.0; 32],
+            gram.as_ref(),
+            Grid::asymmetric(3).unwrap(),
+            16,
+        );
         assert_eq!(found.alpha, 0.0);
         assert!(found.scales.iter().all(|&s| (s - 1.0).abs() < 1e-6));
     }
@@ -151,9 +159,19 @@ mod tests {
     fn a_loud_channel_is_protected() {
         let mut magnitude = vec![0.1; 32];
         magnitude[5] = 30.0;
-        let gram = Mat::<f64>::from_fn(32, 32, |i, j| if i == j { magnitude[i] * magnitude[i] } else { 0.0 });
-        let found =
-            search_channel_scale(&weights(), &magnitude, gram.as_ref(), Grid::asymmetric(3).unwrap(), 16);
+        let gram =
+            Mat::<f64>::from_fn(
+                32,
+                32,
+                |i, j| if i == j { magnitude[i] * magnitude[i] } else { 0.0 },
+            );
+        let found = search_channel_scale(
+            &weights(),
+            &magnitude,
+            gram.as_ref(),
+            Grid::asymmetric(3).unwrap(),
+            16,
+        );
         assert!(found.loss < 0.5 * found.plain_loss, "{found:?}");
         assert!(found.scales[5] > found.scales[4]);
     }
@@ -171,10 +189,13 @@ mod tests {
             let mut error = Vec::new();
             for group in row.chunks(16) {
                 let params = fit_group(group, grid);
-                error.extend(group.iter().map(|&v| f64::from(v - params.value(params.code(v, grid)))));
+                error.extend(
+                    group.iter().map(|&v| f64::from(v - params.value(params.code(v, grid)))),
+                );
             }
             for t in 0..4 {
-                expected += error.iter().enumerate().map(|(i, e)| e * x[(t, i)]).sum::<f64>().powi(2);
+                expected +=
+                    error.iter().enumerate().map(|(i, e)| e * x[(t, i)]).sum::<f64>().powi(2);
             }
         }
         assert!((found.plain_loss - expected).abs() / expected < 1e-5); // f32 products of 32 terms

@@ -80,9 +80,15 @@ mod tests {
     use super::*;
 
     fn grids() -> impl Strategy<Value = Grid> {
-        (prop::sample::select(vec![2_u8, 3, 4, 5, 6, 8]), any::<bool>()).prop_map(|(bits, symmetric)| {
-            if symmetric { Grid::symmetric(bits).unwrap() } else { Grid::asymmetric(bits).unwrap() }
-        })
+        (prop::sample::select(vec![2_u8, 3, 4, 5, 6, 8]), any::<bool>()).prop_map(
+            |(bits, symmetric)| {
+                if symmetric {
+                    Grid::symmetric(bits).unwrap()
+                } else {
+                    Grid::asymmetric(bits).unwrap()
+                }
+            },
+        )
     }
 
     proptest! {

@@ -2,7 +2,9 @@
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use rosaq_pack::{ChannelOrder, PackedLinear, PackedLinearBuilder, Segment, SegmentKind, SegmentValues};
+use rosaq_pack::{
+    ChannelOrder, PackedLinear, PackedLinearBuilder, Segment, SegmentKind, SegmentValues,
+};
 use rosaq_tensor::Matrix;
 
 use crate::nearest::check_range;

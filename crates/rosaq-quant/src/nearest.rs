@@ -32,7 +32,11 @@ pub fn quantize_nearest(
     grid: Grid,
     group_size: usize,
 ) -> Result<QuantizedMatrix, QuantError> {
-    assert!(first + channels <= w.cols && group_size > 0, "columns {first}+{channels} of {}", w.cols);
+    assert!(
+        first + channels <= w.cols && group_size > 0,
+        "columns {first}+{channels} of {}",
+        w.cols
+    );
     check_range(w)?;
     let groups = channels.div_ceil(group_size);
     let mut out = QuantizedMatrix {

@@ -43,7 +43,8 @@ pub fn rotate_value_heads(block: &mut BlockWeights, config: &ModelConfig, bases:
     let d = config.head_dim;
     assert_eq!(bases.len(), config.n_kv_heads, "one basis a value head");
     for (kv, basis) in bases.iter().enumerate() {
-        let rows = view_mut(&mut block.value.weight).submatrix_mut(kv * d, 0, d, config.hidden_size);
+        let rows =
+            view_mut(&mut block.value.weight).submatrix_mut(kv * d, 0, d, config.hidden_size);
         turn_rows(rows, basis.as_ref());
         if let Some(bias) = &mut block.value.bias {
             rotate_vector(&mut bias[kv * d..(kv + 1) * d], basis.as_ref());

@@ -108,9 +108,8 @@ pub fn rotate_ends(
         rotate_input(head, last);
     } else {
         let gain = &ends.final_norm;
-        let scaled = Mat::from_fn(last.nrows(), last.ncols(), |i, j| {
-            f64::from(gain[i]) * last[(i, j)]
-        });
+        let scaled =
+            Mat::from_fn(last.nrows(), last.ncols(), |i, j| f64::from(gain[i]) * last[(i, j)]);
         ends.head_input = Some(stored((scaled.transpose() * first).as_ref()));
         ends.final_norm.fill(1.0);
     }

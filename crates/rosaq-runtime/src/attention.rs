@@ -5,8 +5,6 @@ use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 use rosaq_model::ModelConfig;
 
-use crate::elementwise::softmax;
-
 /// Sizes that attention needs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Heads {
@@ -27,8 +25,9 @@ impl Heads {
     }
 }
 
-/// Queries handled at once: the scores of one head and block stay in the second-level cache.
-const QUERY_BLOCK: usize = 128;
+/// Queries handled at once: the scores of one head and block stay in the second-level cache, and a multiple of 24 fills the
+/// tiles of the matrix product.
+const QUERY_BLOCK: usize = 96;
 
 /// Attention of one sequence: `queries` `[new, n_heads * head_dim]` against `keys` and `values`
 /// `[seen + new, n_kv_heads * head_dim]`, all row-major; query `t` sees positions up to `seen + t`. Softmax in f32.
@@ -86,5 +85,5 @@ fn attend_block(
 fn masked_softmax(row: &mut [f32], from: usize, to: usize) {
     row[..from].fill(0.0);
     row[to..].fill(0.0);
-    softmax(&mut row[from..to]);
+    rosaq_cpu::softmax(&mut row[from..to]);
 }

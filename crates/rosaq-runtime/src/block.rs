@@ -1,14 +1,18 @@
 //! One decoder block: norm, attention, norm, MLP.
 
+use rayon::prelude::*;
+use rosaq_cpu::silu_mul;
 use rosaq_model::{ActivationObserver, ActivationSite, BlockWeights, ModelConfig};
 use rosaq_tensor::Matrix;
 
 use crate::attention::{Heads, attend};
-use crate::elementwise::silu_mul;
 use crate::kv_cache::LayerCache;
 use crate::linear::{LinearOp, apply_matrix, forward};
 use crate::rms_norm::{apply_gain, normalize, normalize_heads};
 use crate::rope::RopeTable;
+
+/// Values that one task handles in elementwise steps.
+const PIECE: usize = 1 << 14;
 
 /// The sequences whose hidden states stand one after another in a batch.
 #[derive(Debug, Clone, Copy)]
@@ -146,7 +150,7 @@ fn mlp_branch<W: LinearOp>(
     let mut gate = forward(&block.gate, tokens, &x);
     let up = forward(&block.up, tokens, &x);
     drop(x);
-    silu_mul(&mut gate, &up);
+    gate.par_chunks_mut(PIECE).zip(up.par_chunks(PIECE)).for_each(|(g, u)| silu_mul(g, u));
     drop(up);
     observer.observe(ActivationSite::DownInput, tokens, &gate);
     forward(&block.down, tokens, &gate)
@@ -164,7 +168,9 @@ fn add_to_residual(hidden: &mut [f32], branch: &[f32], shortcut: Option<&Matrix>
         let turned = apply_matrix(s, hidden.len() / s.cols, hidden);
         hidden.copy_from_slice(&turned);
     }
-    for (h, b) in hidden.iter_mut().zip(branch) {
-        *h += b;
-    }
+    hidden.par_chunks_mut(PIECE).zip(branch.par_chunks(PIECE)).for_each(|(hidden, branch)| {
+        for (h, b) in hidden.iter_mut().zip(branch) {
+            *h += b;
+        }
+    });
 }

@@ -17,7 +17,9 @@ pub enum RuntimeError {
     #[error("the input holds no token")]
     NoTokens,
     /// The hidden states are no longer numbers.
-    #[error("hidden states after layer {layer} are not finite; the weights do not fit this architecture or overflow f32")]
+    #[error(
+        "hidden states after layer {layer} are not finite; the weights do not fit this architecture or overflow f32"
+    )]
     NotFinite {
         /// The first layer after which a value is NaN or infinite.
         layer: usize,

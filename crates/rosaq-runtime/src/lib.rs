@@ -3,7 +3,6 @@
 
 mod attention;
 mod block;
-mod elementwise;
 mod error;
 mod kv_cache;
 mod linear;

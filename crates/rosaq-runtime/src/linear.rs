@@ -85,7 +85,11 @@ fn multiply_tiles(dst: MatMut<'_, f32>, x: MatRef<'_, f32>, w: MatRef<'_, f32>) 
 
 /// Applies a linear with its bias to `tokens` rows of `x`.
 #[must_use]
-pub(crate) fn forward<W: LinearOp>(linear: &LinearWeights<W>, tokens: usize, x: &[f32]) -> Vec<f32> {
+pub(crate) fn forward<W: LinearOp>(
+    linear: &LinearWeights<W>,
+    tokens: usize,
+    x: &[f32],
+) -> Vec<f32> {
     let n_out = linear.weight.out_features();
     let mut out = vec![0.0; tokens * n_out];
     linear.weight.apply(tokens, x, &mut out);

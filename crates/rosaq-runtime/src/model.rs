@@ -10,12 +10,12 @@ use rosaq_model::{
 use rosaq_pack::PackedLinear;
 use rosaq_tensor::Matrix;
 
+use crate::RuntimeError;
 use crate::block::{Batch, BlockContext, forward_block};
 use crate::kv_cache::{KvCache, LayerCache};
 use crate::linear::{LinearOp, apply_matrix};
 use crate::rms_norm::{apply_gain, normalize};
 use crate::rope::RopeTable;
-use crate::RuntimeError;
 
 /// Where the blocks' weights are.
 #[derive(Debug)]

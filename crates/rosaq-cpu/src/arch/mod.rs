@@ -4,6 +4,7 @@
 //! rows. What a row and a token yield does not depend on the rows and tokens beside them.
 
 pub(crate) mod all;
+pub(crate) mod elementwise;
 pub(crate) mod generic;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86_64;

@@ -5,6 +5,7 @@
 
 pub(crate) mod avx2;
 pub(crate) mod avx512;
+pub(crate) mod elementwise;
 
 /// The first `N` elements.
 ///

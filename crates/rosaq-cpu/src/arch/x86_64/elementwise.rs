@@ -1,0 +1,15 @@
+//! The plain loops of [`crate::arch::elementwise`], compiled for wider registers.
+
+use crate::arch::elementwise;
+
+/// See [`elementwise::softmax`].
+#[target_feature(enable = "avx2")]
+pub(crate) fn softmax(row: &mut [f32]) {
+    elementwise::softmax(row);
+}
+
+/// See [`elementwise::silu_mul`].
+#[target_feature(enable = "avx2")]
+pub(crate) fn silu_mul(gate: &mut [f32], up: &[f32]) {
+    elementwise::silu_mul(gate, up);
+}

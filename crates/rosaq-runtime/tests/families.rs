@@ -1,0 +1,97 @@
+//! Logits of tiny random models of every family against those of `transformers` in f32.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rosaq_model::SourceModel;
+use rosaq_runtime::{KvCache, Model};
+use serde::Deserialize;
+
+/// f32 sums in another order over a few dozen terms and two layers stay two orders below this.
+const TOLERANCE: f64 = 1e-4;
+
+#[derive(Deserialize)]
+struct Golden {
+    ids: Vec<u32>,
+    logits: Vec<f32>,
+}
+
+fn golden_dir(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/golden/families")).join(name)
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    let square = |x: f64| x * x;
+    let difference: f64 = a.iter().zip(b).map(|(x, y)| square(f64::from(*x) - f64::from(*y))).sum();
+    let norm: f64 = b.iter().map(|y| square(f64::from(*y))).sum();
+    (difference / norm).sqrt()
+}
+
+fn model(path: PathBuf) -> Model {
+    Model::streamed(SourceModel::open(&path).unwrap()).unwrap()
+}
+
+#[track_caller]
+fn check(name: &str, path: PathBuf) {
+    let json = fs::read_to_string(golden_dir(name).join("logits.json")).unwrap();
+    let golden: Golden = serde_json::from_str(&json).unwrap();
+    let expected = golden.logits;
+    let model = model(path);
+    let whole = model.logits(&golden.ids).unwrap();
+    let off = distance(&whole.data, &expected);
+    assert!(off < TOLERANCE, "{name}: logits differ by {off:e}");
+
+    let mut cache = KvCache::new(model.config());
+    let mut cached = Vec::new();
+    let (prompt, rest) = golden.ids.split_at(5);
+    cached.extend(model.decode(prompt, &mut cache).unwrap().data);
+    for id in rest {
+        cached.extend(model.decode(&[*id], &mut cache).unwrap().data);
+    }
+    let off = distance(&cached, &expected);
+    assert!(off < TOLERANCE, "{name}: cached decoding differs by {off:e}");
+}
+
+#[test]
+fn llama2_with_as_many_value_heads_as_heads() {
+    check("llama2-mha", golden_dir("llama2-mha"));
+}
+
+#[test]
+fn llama_grouped_tied_sharded_with_its_own_head_dim() {
+    check("llama-gqa-tied", golden_dir("llama-gqa-tied"));
+}
+
+#[test]
+fn llama3_rope_scaling() {
+    check("llama3-rope", golden_dir("llama3-rope"));
+}
+
+#[test]
+fn mistral_sliding_window() {
+    check("mistral-sliding", golden_dir("mistral-sliding"));
+}
+
+#[test]
+fn qwen2_biases() {
+    check("qwen2-bias", golden_dir("qwen2-bias"));
+}
+
+#[test]
+fn qwen3_query_and_key_norms() {
+    check("qwen3-qk-norm", golden_dir("qwen3-qk-norm"));
+}
+
+#[test]
+fn gguf_with_interleaved_rotary_rows() {
+    check("llama-gguf", golden_dir("llama-gguf").join("model.gguf"));
+}
+
+#[test]
+fn a_batch_of_sequences_gives_what_each_gives_alone() {
+    let model = model(golden_dir("llama2-mha"));
+    let (a, b): (&[u32], &[u32]) = (&[1, 5, 9, 2, 7], &[3, 3, 8]);
+    let together = model.final_hidden(&[a, b], &|_| ()).unwrap();
+    let alone = [a, b].map(|w| model.final_hidden(&[w], &|_| ()).unwrap()).concat();
+    assert!(distance(&together, &alone) < 1e-6);
+}
