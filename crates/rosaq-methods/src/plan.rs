@@ -89,37 +89,33 @@ impl QuantPlan {
         bits as f64 / weights as f64
     }
 
-    /// Average bits a weight that will be stored: all parts of the linears with the padding of their rows, the channel orders
-    /// that are written down, and rotation matrices.
+    /// Bytes that the plan will store: all parts of the linears with the padding of their rows, the channel orders that are
+    /// written down, and rotation matrices.
     #[must_use]
-    pub fn stored_bits(&self, config: &ModelConfig) -> f64 {
-        let (mut bytes, mut weights) = (0, 0);
-        for role in LINEAR_ROLES {
+    pub fn stored_bytes(&self, config: &ModelConfig) -> u64 {
+        let linears = LINEAR_ROLES.map(|role| {
             let [out, channels] = config.linear_shape(role);
             let plan = self.linear(role);
-            bytes += out * plan.segments.iter().map(stored_bytes_per_row).sum::<usize>();
-            if matches!(plan.order, OrderPlan::ByMagnitude { .. }) {
-                bytes += channels * if u16::try_from(channels).is_ok() { 2 } else { 4 };
-            }
-            weights += out * channels;
-        }
-        8.0 * bytes as f64 / weights as f64 + self.rotation_bits(config)
+            let index = match plan.order {
+                OrderPlan::ByMagnitude { .. } if u16::try_from(channels).is_ok() => 2 * channels,
+                OrderPlan::ByMagnitude { .. } => 4 * channels,
+                OrderPlan::AsIs | OrderPlan::PerHead { .. } => 0,
+            };
+            (out * plan.segments.iter().map(stored_bytes_per_row).sum::<usize>() + index) as u64
+        });
+        config.n_layers as u64 * linears.iter().sum::<u64>() + self.rotation_bytes(config)
     }
 
-    /// Bits that rotation matrices add to every weight on average.
-    fn rotation_bits(&self, config: &ModelConfig) -> f64 {
-        let d = config.hidden_size as f64;
-        let n = config.n_layers as f64;
+    fn rotation_bytes(&self, config: &ModelConfig) -> u64 {
+        let (n, tied) = (config.n_layers as u64, u64::from(config.tied_embeddings));
         let matrices = match self.residual.map(|r| r.placement) {
-            None => 0.0,
-            Some(Placement::Online) => 2.0 * n,
+            None => 0,
+            Some(Placement::Online) => 2 * n,
             // A tied head keeps one matrix more; the last block needs no passage to a next one.
-            Some(Placement::Shortcut) => {
-                2.0 * n - 1.0 + f64::from(u8::from(config.tied_embeddings))
-            }
-            Some(Placement::Absorbed) => f64::from(u8::from(config.tied_embeddings)),
+            Some(Placement::Shortcut) => 2 * n - 1 + tied,
+            Some(Placement::Absorbed) => tied,
         };
-        matrices * d * d * 16.0 / config.quantizable_weights() as f64
+        2 * matrices * (config.hidden_size as u64).pow(2)
     }
 }
 

@@ -150,11 +150,13 @@ pub(crate) fn salient_then_int(
 }
 
 /// The group size of the output projection: the largest of 128, 64, 32 (not above the user's) that divides what a head
-/// leaves, else all of it, so that no group spans two heads.
+/// leaves, else all of it, or its largest divisor under the user's group size; so that no group spans two heads.
 fn head_group(rest_of_head: usize, group_size: usize) -> usize {
     let fitting =
         [128, 64, 32].into_iter().find(|g| *g <= group_size && rest_of_head.is_multiple_of(*g));
-    fitting.unwrap_or(rest_of_head).max(1)
+    let divisor =
+        || (1..=group_size.min(rest_of_head)).rev().find(|g| rest_of_head.is_multiple_of(*g));
+    fitting.or_else(divisor).unwrap_or(1)
 }
 
 #[cfg(test)]
@@ -170,5 +172,7 @@ mod tests {
         assert_eq!(head_group(128, 128), 128);
         assert_eq!(head_group(128, 64), 64);
         assert_eq!(head_group(0, 128), 128);
+        assert_eq!(head_group(62, 32), 31);
+        assert_eq!(head_group(64, 16), 16);
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::{Family, ModelError, RopeScaling, Role, find_architecture};
+use crate::{Family, ModelError, Role, RopeScaling, find_architecture};
 
 /// Everything about a model that is not a weight.
 #[derive(Debug, Clone)]
@@ -52,7 +52,7 @@ impl ModelConfig {
         let hf: Map<String, Value> = serde_json::from_str(json)
             .map_err(|source| ModelError::ConfigSyntax { path: path.to_owned(), source })?;
         let fields = Fields { path, map: &hf };
-        let family = find_architecture(&fields.architecture()?)?;
+        let family = find_architecture(&fields.architecture()?, path)?;
         fields.refuse_unsupported()?;
         let hidden_size = fields.size("hidden_size")?;
         let n_heads = fields.size("num_attention_heads")?;
@@ -96,16 +96,19 @@ impl ModelConfig {
             );
         }
         if self.head_dim == 0 || !self.head_dim.is_multiple_of(2) {
-            return fail(
-                "head_dim",
-                format!("{} is not a positive even number", self.head_dim),
-            );
+            return fail("head_dim", format!("{} is not a positive even number", self.head_dim));
         }
         if !(self.rms_norm_eps > 0.0 && self.rms_norm_eps < 1.0) {
             return fail("rms_norm_eps", format!("{} is outside 0..1", self.rms_norm_eps));
         }
         if !(self.rope_theta.is_finite() && self.rope_theta > 1.0) {
             return fail("rope_theta", format!("{} is not a number above 1", self.rope_theta));
+        }
+        if let RopeScaling::Divisors(divisors) = &self.rope_scaling
+            && divisors.len() != self.head_dim / 2
+        {
+            let (found, expected) = (divisors.len(), self.head_dim / 2);
+            return fail("divisors", format!("{found} rope divisors, head_dim needs {expected}"));
         }
         if self.n_heads.saturating_mul(self.head_dim) > MAX_SIZE {
             return fail("head_dim", "heads times head_dim is out of range".to_owned());
@@ -361,7 +364,10 @@ mod tests {
         refused(r#","rope_scaling":{"type":"yarn","factor":2}"#, &["yarn", "llama3"]);
         refused(r#","rms_norm_eps":"a""#, &["rms_norm_eps"]);
         refused(r#","num_key_value_heads":99999999999"#, &["num_key_value_heads"]);
-        refused(r#","quantization_config":{"quant_method":"gptq"}"#, &["already quantized", "gptq"]);
+        refused(
+            r#","quantization_config":{"quant_method":"gptq"}"#,
+            &["already quantized", "gptq"],
+        );
     }
 
     #[test]

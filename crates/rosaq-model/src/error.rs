@@ -9,8 +9,10 @@ use rosaq_tensor::TensorError;
 #[non_exhaustive]
 pub enum ModelError {
     /// The architecture is in no family table.
-    #[error("unknown architecture `{found}`; known: {known}")]
+    #[error("\"{}\": unknown architecture `{found}`; known: {known}", path.display())]
     UnknownArchitecture {
+        /// The configuration file, or the GGUF file.
+        path: PathBuf,
         /// What the checkpoint calls itself.
         found: String,
         /// Every known family.
@@ -66,7 +68,9 @@ pub enum ModelError {
         quant_method: String,
     },
     /// A token id is outside the embedding table.
-    #[error("token id {id} is outside the vocabulary of {vocab_size}; is this the model's own tokenizer?")]
+    #[error(
+        "token id {id} is outside the vocabulary of {vocab_size}; is this the model's own tokenizer?"
+    )]
     TokenOutOfRange {
         /// The id.
         id: u32,

@@ -1,5 +1,7 @@
 //! A model family as a table of data.
 
+use std::path::Path;
+
 use crate::{FAMILIES, ModelError, Role};
 
 /// Tensor name patterns by role; `{}` stands for the layer index, and `.weight` or `.bias` is part of the pattern's use.
@@ -59,28 +61,31 @@ pub struct Family {
     pub tied_by_default: bool,
 }
 
-/// The family whose Hugging Face architecture string is `architecture`.
+/// The family whose Hugging Face architecture string is `architecture`; `path` serves messages.
 ///
 /// # Errors
 /// [`ModelError::UnknownArchitecture`], which lists what is known.
-pub fn find_architecture(architecture: &str) -> Result<&'static Family, ModelError> {
+pub fn find_architecture(architecture: &str, path: &Path) -> Result<&'static Family, ModelError> {
     FAMILIES
         .iter()
         .find(|f| f.architecture == architecture)
         .copied()
-        .ok_or_else(|| unknown(architecture))
+        .ok_or_else(|| unknown(architecture, path))
 }
 
-/// The family of a GGUF file's `general.architecture`.
+/// The family of a GGUF file's `general.architecture`; `path` serves messages.
 ///
 /// # Errors
 /// [`ModelError::UnknownArchitecture`], which lists what is known.
-pub fn find_gguf_architecture(architecture: &str) -> Result<&'static Family, ModelError> {
+pub fn find_gguf_architecture(
+    architecture: &str,
+    path: &Path,
+) -> Result<&'static Family, ModelError> {
     FAMILIES
         .iter()
         .find(|f| f.gguf_architecture == Some(architecture))
         .copied()
-        .ok_or_else(|| unknown(architecture))
+        .ok_or_else(|| unknown(architecture, path))
 }
 
 /// Names of all families, for messages.
@@ -91,6 +96,10 @@ pub fn known_families() -> String {
     known.join(", ")
 }
 
-fn unknown(architecture: &str) -> ModelError {
-    ModelError::UnknownArchitecture { found: architecture.to_owned(), known: known_families() }
+fn unknown(architecture: &str, path: &Path) -> ModelError {
+    ModelError::UnknownArchitecture {
+        path: path.to_owned(),
+        found: architecture.to_owned(),
+        known: known_families(),
+    }
 }

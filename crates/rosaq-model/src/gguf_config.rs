@@ -5,7 +5,7 @@ use std::path::Path;
 use rosaq_tensor::{GgufMetadata, TensorStore};
 use serde_json::{Map, Value, json};
 
-use crate::{ModelConfig, ModelError, RopeScaling, Role, find_gguf_architecture};
+use crate::{ModelConfig, ModelError, Role, RopeScaling, find_gguf_architecture};
 
 /// The tensor that holds LLaMA 3's frequency divisors.
 pub(crate) const ROPE_DIVISORS: &str = "rope_freqs.weight";
@@ -17,7 +17,7 @@ impl ModelConfig {
     /// Names the key that is missing, and unknown architectures.
     pub fn from_gguf(store: &TensorStore, gguf: &GgufMetadata) -> Result<Self, ModelError> {
         let keys = Keys { path: store.path(), gguf, arch: gguf.get_str("general.architecture")? };
-        let family = find_gguf_architecture(keys.arch)?;
+        let family = find_gguf_architecture(keys.arch, keys.path)?;
         let hidden_size = keys.size("embedding_length")?;
         let n_heads = keys.size("attention.head_count")?;
         let vocab = store.get("token_embd.weight")?;
@@ -32,11 +32,13 @@ impl ModelConfig {
             vocab_size: vocab.shape.first().copied().unwrap_or(0),
             max_positions: keys.optional("context_length")?.unwrap_or(2048),
             rms_norm_eps: gguf.get_f32(&keys.key("attention.layer_norm_rms_epsilon"))?,
-            rope_theta: gguf
-                .get_f32(&keys.key("rope.freq_base"))
-                .map_or(10_000.0, f64::from), // the format's default
+            rope_theta: gguf.get_f32(&keys.key("rope.freq_base")).map_or(10_000.0, f64::from), // the format's default
             rope_scaling: keys.rope_scaling(store)?,
-            sliding_window: keys.optional("attention.sliding_window")?,
+            // As in the Hugging Face configuration that is written for the family.
+            sliding_window: match family.reads_sliding_window {
+                true => keys.optional("attention.sliding_window")?,
+                false => None,
+            },
             tied_embeddings: !store.contains("output.weight"),
             biased: family.biased.to_vec(),
             hf: Map::new(),
@@ -76,9 +78,7 @@ impl ModelConfig {
             put("sliding_window", json!(window));
         }
         put("tie_word_embeddings", json!(self.tied_embeddings));
-        for (field, key) in
-            [("bos_token_id", "bos_token_id"), ("eos_token_id", "eos_token_id")]
-        {
+        for (field, key) in [("bos_token_id", "bos_token_id"), ("eos_token_id", "eos_token_id")] {
             if let Ok(id) = gguf.get_u32(&format!("tokenizer.ggml.{key}")) {
                 put(field, json!(id));
             }
@@ -132,8 +132,11 @@ impl Keys<'_> {
         match self.gguf.get_str(&self.key("rope.scaling.type")) {
             Err(_) | Ok("none") => Ok(RopeScaling::None),
             Ok("linear") => {
-                let factor = self.gguf.get_f32(&self.key("rope.scaling.factor"))?;
-                Ok(RopeScaling::Linear { factor: f64::from(factor) })
+                let factor = f64::from(self.gguf.get_f32(&self.key("rope.scaling.factor"))?);
+                if factor.is_finite() && factor > 0.0 {
+                    return Ok(RopeScaling::Linear { factor });
+                }
+                self.fail("rope.scaling.factor", format!("{factor} is not a positive number"))
             }
             Ok(other) => self.fail(
                 "rope.scaling.type",

@@ -30,16 +30,15 @@ pub enum RopeScaling {
 /// Source: `RoFormer` (arXiv 2104.09864), eq. 15; the `llama3` rule as published with LLaMA 3.1.
 #[must_use]
 pub fn inverse_frequencies(head_dim: usize, theta: f64, scaling: &RopeScaling) -> Vec<f64> {
-    let base =
-        (0..head_dim / 2).map(|i| theta.powf(-2.0 * i as f64 / head_dim as f64));
+    let base = (0..head_dim / 2).map(|i| theta.powf(-2.0 * i as f64 / head_dim as f64));
     match scaling {
         RopeScaling::None => base.collect(),
         RopeScaling::Linear { factor } => base.map(|f| f / factor).collect(),
         RopeScaling::Divisors(divisors) => {
             base.zip(divisors).map(|(f, &d)| f / f64::from(d)).collect()
         }
-        &RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_positions } => base
-            .map(|f| {
+        &RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_positions } => {
+            base.map(|f| {
                 let wavelength = std::f64::consts::TAU / f;
                 if wavelength < original_positions / high_freq_factor {
                     return f;
@@ -51,7 +50,8 @@ pub fn inverse_frequencies(head_dim: usize, theta: f64, scaling: &RopeScaling) -
                     / (high_freq_factor - low_freq_factor);
                 (1.0 - kept) * f / factor + kept * f
             })
-            .collect(),
+            .collect()
+        }
     }
 }
 

@@ -84,11 +84,8 @@ impl SourceModel {
     /// # Errors
     /// Weights that are NaN or infinite, by tensor name.
     pub fn load_ends(&self) -> Result<ModelEnds, ModelError> {
-        let head = if self.config.tied_embeddings {
-            None
-        } else {
-            Some(self.load_matrix(Role::Head, 0)?)
-        };
+        let head =
+            if self.config.tied_embeddings { None } else { Some(self.load_matrix(Role::Head, 0)?) };
         Ok(ModelEnds {
             embedding: self.load_matrix(Role::Embedding, 0)?,
             final_norm: self.load_vector(Role::FinalNorm, 0)?,
@@ -182,19 +179,19 @@ impl SourceModel {
 
     fn check_tensors(&self) -> Result<(), ModelError> {
         let config = &self.config;
-        self.view(Role::Embedding, 0)?.expect_shape(&config.linear_shape(Role::Embedding))?;
-        self.view(Role::FinalNorm, 0)?.expect_shape(&[config.hidden_size])?;
+        expect(&self.view(Role::Embedding, 0)?, &config.linear_shape(Role::Embedding))?;
+        expect(&self.view(Role::FinalNorm, 0)?, &[config.hidden_size])?;
         if !config.tied_embeddings {
-            self.view(Role::Head, 0)?.expect_shape(&config.linear_shape(Role::Head))?;
+            expect(&self.view(Role::Head, 0)?, &config.linear_shape(Role::Head))?;
         }
         for layer in 0..config.n_layers {
             for role in LINEAR_ROLES {
                 let shape = config.linear_shape(role);
-                self.view(role, layer)?.expect_shape(&shape)?;
+                expect(&self.view(role, layer)?, &shape)?;
                 self.check_bias(role, layer, shape[0])?;
             }
             for role in [Role::AttentionNorm, Role::MlpNorm] {
-                self.view(role, layer)?.expect_shape(&[config.hidden_size])?;
+                expect(&self.view(role, layer)?, &[config.hidden_size])?;
             }
             for role in [Role::QueryNorm, Role::KeyNorm] {
                 self.check_qk_norm(role, layer)?;
@@ -206,7 +203,7 @@ impl SourceModel {
             return self.contradiction(beyond, &reason);
         }
         if let crate::RopeScaling::Divisors(divisors) = &config.rope_scaling {
-            self.store.get(ROPE_DIVISORS)?.expect_shape(&[config.head_dim / 2])?;
+            expect(&self.store.get(ROPE_DIVISORS)?, &[config.head_dim / 2])?;
             if divisors.iter().any(|&d| d <= 0.0) {
                 return self.contradiction(ROPE_DIVISORS.to_owned(), "divisors must be positive");
             }
@@ -217,7 +214,7 @@ impl SourceModel {
     fn check_bias(&self, role: Role, layer: usize, len: usize) -> Result<(), ModelError> {
         let name = self.bias_name(role, layer);
         if self.config.biased.contains(&role) {
-            self.store.get(&name)?.expect_shape(&[len])?;
+            expect(&self.store.get(&name)?, &[len])?;
         } else if self.store.contains(&name) {
             return self.contradiction(name, "it announces no bias for this linear");
         }
@@ -226,7 +223,7 @@ impl SourceModel {
 
     fn check_qk_norm(&self, role: Role, layer: usize) -> Result<(), ModelError> {
         if self.config.family.has_qk_norm {
-            self.view(role, layer)?.expect_shape(&[self.config.head_dim])?;
+            expect(&self.view(role, layer)?, &[self.config.head_dim])?;
         } else if self.store.contains(&self.name(role, layer)) {
             let reason = format!("family `{}` has no such norm", self.config.family.name);
             return self.contradiction(self.name(role, layer), &reason);
@@ -240,10 +237,21 @@ impl SourceModel {
     }
 }
 
+/// Demands a tensor of real numbers in this shape.
+fn expect(view: &TensorView<'_>, shape: &[usize]) -> Result<(), ModelError> {
+    view.expect_shape(shape)?;
+    Ok(view.expect_real()?)
+}
+
 fn read_hf_config(path: &Path) -> Result<ModelConfig, ModelError> {
     let dir = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
     let file = dir.join("config.json");
     let json = fs::read_to_string(&file)
         .map_err(|source| ModelError::ConfigUnreadable { path: file.clone(), source })?;
-    ModelConfig::from_hf_json(&json, &file)
+    let config = ModelConfig::from_hf_json(&json, &file)?;
+    // Foreign formats are refused there already; this one is read by `rosaq-checkpoint`.
+    if config.hf.get("quantization_config").is_some_and(|quantization| !quantization.is_null()) {
+        return Err(ModelError::AlreadyQuantized { path: file, quant_method: "rosaq".to_owned() });
+    }
+    Ok(config)
 }

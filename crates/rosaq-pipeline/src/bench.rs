@@ -47,14 +47,28 @@ pub struct KernelBench {
 
 /// Runs of which each number is the median.
 const RUNS: usize = 7;
-/// Tokens of the batched product: a prompt.
-const BATCH: usize = 128;
+/// Tokens of the batched products: a few, multiplied straight from the codes, and a prompt, for which rows are dequantized
+/// first and the instruction set makes no difference.
+const BATCHES: [usize; 3] = [1, 8, 128];
 
 /// Measures every available instruction set at every width, on one thread.
 ///
 /// # Errors
 /// Widths or group sizes that cannot be packed.
 pub fn bench_kernels(
+    out_features: usize,
+    in_features: usize,
+    bits: &[u8],
+    group_size: usize,
+) -> Result<KernelBench, PipelineError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    match pool {
+        Ok(pool) => pool.install(|| measure_all(out_features, in_features, bits, group_size)),
+        Err(_) => measure_all(out_features, in_features, bits, group_size),
+    }
+}
+
+fn measure_all(
     out_features: usize,
     in_features: usize,
     bits: &[u8],
@@ -67,7 +81,7 @@ pub fn bench_kernels(
         for isa in
             [Isa::Scalar, Isa::Avx2, Isa::Avx512].into_iter().filter(|isa| isa.is_available())
         {
-            for batch in [1, BATCH] {
+            for batch in BATCHES.into_iter().filter(|&b| b < 128 || isa == Isa::detect()) {
                 let bits = Bits::try_from(width)?;
                 let case = KernelCase { out_features, in_features, bits, group_size, batch };
                 let found = measure(&case, isa, RUNS)?;

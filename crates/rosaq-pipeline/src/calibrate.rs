@@ -87,7 +87,7 @@ pub(crate) fn calibrate(
     let rope = RopeTable::new(config, windows.context());
     let mut last_snapshot = Instant::now();
     let mut rates = Vec::new();
-    for layer in first..=last {
+    for (layer, &is_missing) in missing.iter().enumerate().take(last + 1).skip(first) {
         if (layer - first).is_multiple_of((last + 1 - first).div_ceil(RATE_SAMPLES)) {
             rates.push(gemm_rate_gflops_all_threads());
         }
@@ -97,11 +97,11 @@ pub(crate) fn calibrate(
             stage.set(((layer - first) as f64 + share) / (last + 1 - first) as f64);
             Ok(())
         };
-        let needed = if missing[layer] { requirements } else { Requirements::NONE };
+        let needed = if is_missing { requirements } else { Requirements::NONE };
         let mut collector = StatsCollector::new(config, needed);
         let pass = LayerPass { config, rope: &rope, layer };
         pass.run(&block, &lengths, &mut hidden, &mut collector, &report)?;
-        if missing[layer] {
+        if is_missing {
             save_layer(&stats.layer_path(layer), &stats.key, &collector.finish())?;
         }
         if last_snapshot.elapsed() >= SNAPSHOT_INTERVAL && layer < last {

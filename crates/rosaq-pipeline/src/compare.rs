@@ -1,6 +1,7 @@
 //! Several methods on one model: one calibration, one dense forward pass, one table.
 
 use std::cmp::Ordering;
+use std::fs;
 use std::path::PathBuf;
 
 use rosaq_calib::Requirements;
@@ -77,6 +78,10 @@ pub fn compare(job: &CompareJob, progress: Progress) -> Result<Vec<CompareRow>, 
     let source = SourceModel::open(&job.model)?;
     for variant in &job.variants {
         find(&variant.method)?.plan(source.config(), &variant.settings)?; // fail before hours of work
+    }
+    let statistics = job.out.join("statistics");
+    if job.fresh && statistics.exists() {
+        fs::remove_dir_all(&statistics).map_err(PipelineError::disk("remove", &statistics))?;
     }
     let original = EvalModel::open(&job.model)?;
     let tokens = original.tokens(&job.text)?;

@@ -74,7 +74,10 @@ pub enum PipelineError {
 
 impl PipelineError {
     /// A file-system error on `path`.
-    pub(crate) fn disk(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+    pub(crate) fn disk(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Disk { action, path, source }
     }

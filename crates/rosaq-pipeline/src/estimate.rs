@@ -58,12 +58,12 @@ pub fn estimate(job: &QuantizeJob, progress: Progress) -> Result<Estimate, Pipel
         }
     }
     let weight_bits = plan.weight_bits(config);
-    let bits_per_weight = plan.stored_bits(config);
+    let packed = plan.stored_bytes(config);
+    let bits_per_weight = (8 * packed) as f64 / config.quantizable_weights() as f64;
     let statistics = if needs.any { statistics_bytes(config) } else { 0 };
     let hidden = (calibration_tokens_len * config.hidden_size * 4) as u64;
     let tables = crate::quantize::f16_bytes(config) - 2 * config.quantizable_weights();
-    let packed = bits_per_weight * config.quantizable_weights() as f64 / 8.0;
-    let total_bytes = packed.round() as u64 + tables + small_parts_bytes(config);
+    let total_bytes = packed + tables + small_parts_bytes(config);
     Ok(Estimate {
         bits_per_weight,
         weight_bits,

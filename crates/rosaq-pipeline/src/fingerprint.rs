@@ -6,11 +6,12 @@ use rosaq_calib::Fingerprint;
 use rosaq_model::SourceModel;
 
 use crate::PipelineError;
+use crate::tokens::companion_files;
 
 /// Changes whenever the meaning of saved statistics or shards changes.
 const GENERATION: &[u8] = b"rosaq run state 1";
 
-/// Hash of a model's configuration and of its files' whole content.
+/// Hash of a model's configuration and of the whole content of its files, the tokenizer's included.
 ///
 /// # Errors
 /// Files that cannot be read.
@@ -18,7 +19,8 @@ pub(crate) fn model_fingerprint(source: &SourceModel) -> Result<Fingerprint, Pip
     let mut hasher = blake3::Hasher::new();
     hasher.update(GENERATION);
     hasher.update(serde_json::Value::Object(source.config().hf.clone()).to_string().as_bytes());
-    for path in source.store().files() {
+    hasher.update(env!("CARGO_PKG_VERSION").as_bytes());
+    for path in source.store().files().iter().chain(&companion_files(source)) {
         // Read rather than mapped, so that a large model does not fill the resident set.
         let file = File::open(path).map_err(PipelineError::disk("read", path))?;
         hasher.update_reader(file).map_err(PipelineError::disk("read", path))?;
@@ -27,7 +29,11 @@ pub(crate) fn model_fingerprint(source: &SourceModel) -> Result<Fingerprint, Pip
 }
 
 /// Hash of a model and the tokens it is calibrated on.
-pub(crate) fn calibration_fingerprint(model: &Fingerprint, tokens: &[u32], length: usize) -> Fingerprint {
+pub(crate) fn calibration_fingerprint(
+    model: &Fingerprint,
+    tokens: &[u32],
+    length: usize,
+) -> Fingerprint {
     let mut hasher = blake3::Hasher::new();
     hasher.update(model);
     hasher.update(&(length as u64).to_le_bytes());
@@ -38,7 +44,11 @@ pub(crate) fn calibration_fingerprint(model: &Fingerprint, tokens: &[u32], lengt
 }
 
 /// Hash of everything that decides the bytes of a quantized model.
-pub(crate) fn job_fingerprint(calibration: &Fingerprint, method: &str, settings: &str) -> Fingerprint {
+pub(crate) fn job_fingerprint(
+    calibration: &Fingerprint,
+    method: &str,
+    settings: &str,
+) -> Fingerprint {
     let mut hasher = blake3::Hasher::new();
     for part in [&calibration[..], method.as_bytes(), b"\0", settings.as_bytes()] {
         hasher.update(part);

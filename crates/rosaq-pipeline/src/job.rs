@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use rosaq_methods::MethodSettings;
+use rosaq_methods::{LinearPlan, MethodSettings, OrderPlan, QuantPlan};
+use rosaq_model::Role;
+use rosaq_pack::SegmentKind;
+use rosaq_saliency::SaliencyRule;
 use rosaq_text::{TextError, TokenWindows, Tokenizer, calibration_windows};
 use serde_json::{Map, Value, json};
 
@@ -63,27 +66,30 @@ pub struct QuantizeJob {
 }
 
 impl QuantizeJob {
-    /// The settings as they stand in the checkpoint's configuration.
+    /// The settings as they stand in the checkpoint's configuration: what the plan does, defaults filled in.
     #[must_use]
-    pub fn settings_json(&self) -> Map<String, Value> {
+    pub fn settings_json(&self, plan: &QuantPlan) -> Map<String, Value> {
         let s = &self.settings;
         let mut map = Map::new();
         let mut put = |key: &str, value: Value| drop(map.insert(key.to_owned(), value));
-        if self.method != "fp16" {
+        let is_rounded = |l: &LinearPlan| l.segments.iter().any(|s| s.kind != SegmentKind::F16);
+        if plan.linears.iter().any(is_rounded) {
             put("bits", json!(s.bits.get()));
             put("group_size", json!(s.group_size));
         }
-        let optional = [("salient", s.salient), ("salient_per_head", s.salient_per_head)];
-        for (key, value) in optional {
-            if let Some(v) = value {
-                put(key, json!(v));
+        if let Some(residual) = plan.residual {
+            put("rotation", json!(residual.placement.to_string()));
+            put("saliency", json!(residual.rule.to_string()));
+            if let SaliencyRule::Random { seed } = residual.rule {
+                put("seed", json!(seed));
             }
+            put("salient", json!(residual.salient));
+        } else if let OrderPlan::ByMagnitude { salient } = plan.linear(Role::Query).order {
+            put("saliency", json!("magnitude"));
+            put("salient", json!(salient));
         }
-        if self.method == "rosaq" {
-            put("saliency", json!(s.saliency.to_string()));
-        }
-        if let Some(placement) = s.placement {
-            put("rotation", json!(placement.to_string()));
+        if let Some(heads) = plan.heads {
+            put("salient_per_head", json!(heads.salient));
         }
         if s.preset.is_some() {
             put("preset", json!("paper"));

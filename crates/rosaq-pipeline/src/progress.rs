@@ -36,7 +36,10 @@ impl Progress {
         if self == Self::Bars {
             let template = "{prefix:<12} {wide_bar} {percent:>3}%  {elapsed_precise}, {eta} left";
             bar.set_draw_target(ProgressDrawTarget::stderr());
-            bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_style(
+                ProgressStyle::with_template(template)
+                    .unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
             bar.set_prefix(title.to_owned());
         }
         let now = Instant::now();
@@ -63,7 +66,11 @@ pub struct Stage {
 
 impl Stage {
     /// Tells the share done, 0 to 1.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share in thousandths")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share in thousandths"
+    )]
     pub fn set(&self, share: f64) {
         let share = share.clamp(0.0, 1.0);
         self.bar.set_position((share * WHOLE as f64) as u64);

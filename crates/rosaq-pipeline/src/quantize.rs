@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use faer::{Mat, MatRef};
-use rosaq_calib::{Fingerprint, Requirements};
+use rosaq_calib::{Fingerprint, LayerStats, Requirements};
 use rosaq_checkpoint::{
     Checkpoint, CheckpointSizes, block_shard_is_complete, finish, write_block_shard,
     write_ends_shard,
@@ -23,7 +23,7 @@ use crate::fingerprint::{calibration_fingerprint, hex, job_fingerprint, model_fi
 use crate::report::{QuantizeReport, read_report, write_report};
 use crate::tokens::{source_tokenizer, write_tokenizer_files};
 use crate::usage::{StageTime, Stopwatch, peak_rss_bytes};
-use crate::workdir::WorkDir;
+use crate::workdir::{WorkDir, remove_leftovers};
 use crate::{PipelineError, Progress, QuantizeJob, SharedStatistics};
 
 /// Quantizes a model as `job` says. `shared` names a directory of calibration statistics that several methods use;
@@ -39,7 +39,6 @@ pub fn quantize(
     shared: Option<&SharedStatistics>,
     progress: Progress,
 ) -> Result<QuantizeReport, PipelineError> {
-    let total = Stopwatch::start();
     let source = SourceModel::open(&job.model)?;
     let method = find(&job.method)?;
     let plan = method.plan(source.config(), &job.settings)?;
@@ -47,35 +46,78 @@ pub fn quantize(
     let windows = if requirements.any { Some(calibration_tokens(job, &source)?) } else { None };
     let keys = Keys::new(job, &source, windows.as_ref())?;
     if let Some(report) = finished_before(job, &keys, progress)? {
+        remove_leftovers(&job.out)?;
         return Ok(report);
     }
     let work = WorkDir::open(&job.out, &keys.job, job.fresh)?;
-    let stats = StatsDir::open(
-        shared.map_or_else(|| work.statistics(), |s| s.dir.clone()),
-        keys.calibration,
-    )?;
-    let (mut stages, mut floor) = (Vec::new(), None);
-    if let Some(windows) = &windows {
-        let watch = Stopwatch::start();
-        let wanted = shared.map_or(requirements, |s| s.requirements.union(requirements));
-        let rate = calibrate(&source, windows, wanted, &stats, progress)?;
-        stages.push(watch.stop("calibrate"));
-        floor = rate.map(|rate| floor_seconds(source.config(), &plan, windows, rate));
+    let prepared =
+        Prepared { job, source: &source, plan: &plan, requirements, windows: windows.as_ref() };
+    let report = match prepared.fill(&work, &keys, shared, progress) {
+        Ok(report) => report,
+        Err(error) => {
+            if error.exit_code() == BAD_INPUT {
+                work.abandon();
+            }
+            return Err(error);
+        }
+    };
+    // The target may have come to be something else in the meantime.
+    if let Some(report) = finished_before(job, &keys, progress)? {
+        work.abandon();
+        return Ok(report);
     }
-    let watch = Stopwatch::start();
-    let run =
-        Run { source: &source, plan: &plan, stats: &stats, requirements, staging: &work.staging() };
-    run.write_all(progress)?;
-    let mut settings = job.settings_json();
-    settings.insert("fingerprint".to_owned(), json!(hex(&keys.job)));
-    let sizes = finish(run.staging, source.config(), &job.method, settings)?;
-    write_tokenizer_files(&source, run.staging)?;
-    stages.push(watch.stop("quantize and write"));
-    let mut report = build_report(job, &plan, &source, sizes, stages, &total);
-    report.floor_cpu_seconds = floor;
-    write_report(run.staging, &report)?;
     work.publish(&job.out)?;
     Ok(report)
+}
+
+/// The exit code of errors that would come again.
+const BAD_INPUT: u8 = 2;
+
+/// A job whose input has been opened and understood.
+struct Prepared<'a> {
+    job: &'a QuantizeJob,
+    source: &'a SourceModel,
+    plan: &'a QuantPlan,
+    requirements: Requirements,
+    windows: Option<&'a TokenWindows>,
+}
+
+impl Prepared<'_> {
+    /// Fills the work directory with everything that is to be published.
+    fn fill(
+        &self,
+        work: &WorkDir,
+        keys: &Keys,
+        shared: Option<&SharedStatistics>,
+        progress: Progress,
+    ) -> Result<QuantizeReport, PipelineError> {
+        let total = Stopwatch::start();
+        let (job, source, plan) = (self.job, self.source, self.plan);
+        let dir = shared.map_or_else(|| work.statistics(), |s| s.dir.clone());
+        let stats = StatsDir::open(dir, keys.calibration)?;
+        let (mut stages, mut floor) = (Vec::new(), None);
+        if let Some(windows) = self.windows {
+            let watch = Stopwatch::start();
+            let wanted =
+                shared.map_or(self.requirements, |s| s.requirements.union(self.requirements));
+            let rate = calibrate(source, windows, wanted, &stats, progress)?;
+            stages.push(watch.stop("calibrate"));
+            floor = rate.map(|rate| floor_seconds(source.config(), plan, windows, rate));
+        }
+        let watch = Stopwatch::start();
+        let staging = &work.staging();
+        let run = Run { source, plan, stats: &stats, requirements: self.requirements, staging };
+        run.write_all(progress)?;
+        let mut settings = job.settings_json(plan);
+        settings.insert("fingerprint".to_owned(), json!(hex(&keys.job)));
+        let sizes = finish(staging, source.config(), &job.method, settings)?;
+        write_tokenizer_files(source, staging)?;
+        stages.push(watch.stop("quantize and write"));
+        let mut report = build_report(job, plan, source, sizes, stages, &total);
+        report.floor_cpu_seconds = floor;
+        write_report(staging, &report)?;
+        Ok(report)
+    }
 }
 
 /// What saved work belongs to.
@@ -149,7 +191,7 @@ fn build_report(
     QuantizeReport {
         model: job.model.display().to_string(),
         method: job.method.clone(),
-        settings: job.settings_json(),
+        settings: job.settings_json(plan),
         placement: plan.residual.map(|r| r.placement.to_string()),
         weight_bits: sizes.weight_bits,
         bits_per_weight: sizes.bits_per_weight,
@@ -216,7 +258,7 @@ impl Run<'_> {
         let config = self.source.config();
         let stats =
             if self.requirements.any { Some(self.stats.load(layer, config)?) } else { None };
-        let bases = bases.around(layer, known)?;
+        let bases = bases.around(layer, stats.as_ref(), known)?;
         let block = self.source.load_block(layer)?;
         self.source.release();
         let input = BlockInput { config, layer, stats: stats.as_ref(), bases: bases.as_ref() };
@@ -255,9 +297,12 @@ impl<'a> ResidualBasesOf<'a> {
     fn around(
         &self,
         layer: usize,
+        stats: Option<&LayerStats>,
         known: Option<Mat<f64>>,
     ) -> Result<Option<BlockBases>, PipelineError> {
-        let Some(rotation) = &self.run.plan.residual else { return Ok(None) };
+        let (Some(rotation), Some(stats)) = (&self.run.plan.residual, stats) else {
+            return Ok(None);
+        };
         if let Some(r) = &self.pooled {
             return Ok(Some(BlockBases { attention: r.clone(), mlp: r.clone(), next: r.clone() }));
         }
@@ -266,27 +311,27 @@ impl<'a> ResidualBasesOf<'a> {
         let (attention, mlp) = rayon::join(
             || match known {
                 Some(basis) if shortcut => Ok(basis),
-                _ => self.site_basis(layer, ActivationSite::AttentionInput, rotation),
+                _ => site_basis(stats, layer, ActivationSite::AttentionInput, rotation),
             },
-            || self.site_basis(layer, ActivationSite::MlpInput, rotation),
+            || site_basis(stats, layer, ActivationSite::MlpInput, rotation),
         );
         let (attention, mlp) = (attention?, mlp?);
         let next = if shortcut && !is_last {
-            self.site_basis(layer + 1, ActivationSite::AttentionInput, rotation)?
+            self.loaded_basis(layer + 1, ActivationSite::AttentionInput, rotation)?
         } else {
             mlp.clone()
         };
         Ok(Some(BlockBases { attention, mlp, next }))
     }
 
-    fn site_basis(
+    fn loaded_basis(
         &self,
         layer: usize,
         site: ActivationSite,
         rotation: &ResidualRotation,
     ) -> Result<Mat<f64>, PipelineError> {
         let stats = self.run.stats.load(layer, self.run.source.config())?;
-        Ok(residual_basis(stats.gram(site)?.view(), rotation, layer, site)?)
+        site_basis(&stats, layer, site, rotation)
     }
 
     fn rotated_ends(&self, mut ends: ModelEnds) -> Result<ModelEnds, PipelineError> {
@@ -297,8 +342,8 @@ impl<'a> ResidualBasesOf<'a> {
                 Some(r) => (r.as_ref(), r.as_ref()),
                 None if rotation.placement == Placement::Online => return Ok(ends),
                 None => {
-                    first = self.site_basis(0, ActivationSite::AttentionInput, rotation)?;
-                    last = self.site_basis(last_layer, ActivationSite::MlpInput, rotation)?;
+                    first = self.loaded_basis(0, ActivationSite::AttentionInput, rotation)?;
+                    last = self.loaded_basis(last_layer, ActivationSite::MlpInput, rotation)?;
                     (first.as_ref(), last.as_ref())
                 }
             };
@@ -307,6 +352,15 @@ impl<'a> ResidualBasesOf<'a> {
         }
         Ok(ends)
     }
+}
+
+fn site_basis(
+    stats: &LayerStats,
+    layer: usize,
+    site: ActivationSite,
+    rotation: &ResidualRotation,
+) -> Result<Mat<f64>, PipelineError> {
+    Ok(residual_basis(stats.gram(site)?.view(), rotation, layer, site)?)
 }
 
 /// Sum over the residual's sites of `H / trace H`: every site counts alike.

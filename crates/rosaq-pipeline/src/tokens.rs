@@ -1,7 +1,7 @@
 //! The model's own tokenizer, wherever it is kept.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rosaq_model::SourceModel;
 use rosaq_tensor::GgufMetadata;
@@ -18,6 +18,10 @@ pub fn source_tokenizer(source: &SourceModel) -> Result<Tokenizer, PipelineError
         Some(gguf) => Ok(Tokenizer::from_gguf_vocab(&vocabulary(gguf)?)?),
         None => Ok(Tokenizer::from_dir(directory(source.store().path()))?),
     }
+}
+
+fn has_vocabulary(gguf: &GgufMetadata) -> bool {
+    gguf.get_str("tokenizer.ggml.model").is_ok()
 }
 
 fn vocabulary(gguf: &GgufMetadata) -> Result<GgufVocabulary, PipelineError> {
@@ -53,7 +57,10 @@ const COMPANIONS: [&str; 7] = [
 
 /// Copies the tokenizer's files into `dir`, or writes the rebuilt ones.
 pub(crate) fn write_tokenizer_files(source: &SourceModel, dir: &Path) -> Result<(), PipelineError> {
-    if source.store().gguf().is_some() {
+    if let Some(gguf) = source.store().gguf() {
+        if !has_vocabulary(gguf) {
+            return Ok(()); // nothing to write, as for a directory without these files
+        }
         let tokenizer = source_tokenizer(source)?;
         for (name, content) in [
             ("tokenizer.json", tokenizer.raw_json().to_owned()),
@@ -64,12 +71,20 @@ pub(crate) fn write_tokenizer_files(source: &SourceModel, dir: &Path) -> Result<
         }
         return Ok(());
     }
-    for name in COMPANIONS {
-        let from = directory(source.store().path()).join(name);
-        if from.is_file() {
-            let to = dir.join(name);
-            fs::copy(&from, &to).map_err(PipelineError::disk("write", to))?;
-        }
+    for from in companion_files(source) {
+        let to = dir.join(from.file_name().unwrap_or_default());
+        // Content alone: a read-only mode copied along would block the next run.
+        let content = fs::read(&from).map_err(PipelineError::disk("read", from))?;
+        fs::write(&to, content).map_err(PipelineError::disk("write", to))?;
     }
     Ok(())
+}
+
+/// The files beside a Hugging Face checkpoint's weights that travel with it.
+pub(crate) fn companion_files(source: &SourceModel) -> Vec<PathBuf> {
+    if source.store().gguf().is_some() {
+        return Vec::new();
+    }
+    let dir = directory(source.store().path());
+    COMPANIONS.iter().map(|name| dir.join(name)).filter(|path| path.is_file()).collect()
 }

@@ -36,11 +36,16 @@ fn encoding() -> impl bincode::config::Config {
 impl WorkDir {
     /// Opens the work directory of `target`, keeping what an earlier run of the same `job` left there. Shards of another job
     /// are removed; calibration statistics carry their own fingerprint and stay. `fresh` removes everything.
-    pub(crate) fn open(target: &Path, job: &Fingerprint, fresh: bool) -> Result<Self, PipelineError> {
+    pub(crate) fn open(
+        target: &Path,
+        job: &Fingerprint,
+        fresh: bool,
+    ) -> Result<Self, PipelineError> {
         let root = beside(target, ".work")?;
         fs::create_dir_all(&root).map_err(PipelineError::disk("create", &root))?;
         let lock = lock(&root, target)?;
         let work = Self { root, _lock: lock };
+        restore(&work.replaced(), target)?;
         if fresh {
             remove_dir(&work.statistics())?;
         }
@@ -86,24 +91,59 @@ impl WorkDir {
         fs::rename(&temporary, self.state()).map_err(failed)
     }
 
-    /// Moves the finished checkpoint to `target` and removes the work directory. A checkpoint that stands there is set aside
-    /// first and removed last.
+    /// Moves the finished checkpoint to `target` and removes the work directory. What stands there is set aside first and
+    /// removed last; the caller has made sure that it may be replaced.
     pub(crate) fn publish(self, target: &Path) -> Result<(), PipelineError> {
-        let old = self.root.join("replaced");
-        remove_dir(&old)?;
+        let old = self.replaced();
         if target.exists() {
+            remove_dir(&old)?;
             fs::rename(target, &old).map_err(PipelineError::disk("replace", target))?;
         }
-        fs::rename(self.staging(), target).map_err(PipelineError::disk("create", target))?;
+        if let Err(source) = fs::rename(self.staging(), target) {
+            restore(&old, target)?;
+            return Err(PipelineError::Disk { action: "create", path: target.to_owned(), source });
+        }
         remove_dir(&self.root)
     }
+
+    /// Removes everything: what was found wrong will be wrong again.
+    pub(crate) fn abandon(self) {
+        // The error that led here matters more than one on the way out.
+        let _ = remove_dir(&self.root);
+    }
+
+    fn replaced(&self) -> PathBuf {
+        self.root.join("replaced")
+    }
+}
+
+/// Removes what a run killed after its last rename left beside a finished `target`.
+pub(crate) fn remove_leftovers(target: &Path) -> Result<(), PipelineError> {
+    let root = beside(target, ".work")?;
+    if !root.exists() {
+        return Ok(());
+    }
+    let _lock = lock(&root, target)?;
+    remove_dir(&root)
+}
+
+/// Puts back what a killed run had set aside when nothing took its place.
+fn restore(old: &Path, target: &Path) -> Result<(), PipelineError> {
+    if old.exists() && !target.exists() {
+        fs::rename(old, target).map_err(PipelineError::disk("restore", target))?;
+    }
+    Ok(())
 }
 
 /// `path` with `suffix` behind a hidden form of its name, in the same directory.
 fn beside(path: &Path, suffix: &str) -> Result<PathBuf, PipelineError> {
     let Some(name) = path.file_name() else {
         let reason = "is no name for a directory";
-        return Err(PipelineError::TargetExists { path: path.to_owned(), reason, replaceable: false });
+        return Err(PipelineError::TargetExists {
+            path: path.to_owned(),
+            reason,
+            replaceable: false,
+        });
     };
     let mut hidden = OsString::from(".");
     hidden.push(name);

@@ -19,6 +19,7 @@ use crate::rope::RopeTable;
 
 /// Where the blocks' weights are.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a model holds one of these")]
 pub enum Blocks {
     /// In the source checkpoint; one block at a time is turned into f32 and dropped again.
     Streamed(SourceModel),
@@ -150,6 +151,9 @@ impl Model {
         let mut hidden = self.embed(windows.iter().flat_map(|w| w.iter().copied()))?;
         let lengths: Vec<usize> = windows.iter().map(|w| w.len()).collect();
         let longest = lengths.iter().copied().max().ok_or(RuntimeError::NoTokens)?;
+        if lengths.contains(&0) {
+            return Err(RuntimeError::NoTokens);
+        }
         let rope = RopeTable::new(&self.config, longest);
         for layer in 0..self.config.n_layers {
             let block = self.block(layer)?;

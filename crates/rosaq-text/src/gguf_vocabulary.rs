@@ -138,7 +138,7 @@ fn check_entries(vocabulary: &GgufVocabulary) -> Result<(), TextError> {
 fn tokenizer_json(vocabulary: &GgufVocabulary) -> Result<Value, TextError> {
     let kind = pre_tokenizer_kind(&vocabulary.pre)?;
     let (normalize, ignore_merges) = match kind {
-        PreTokenizerKind::Gpt2 { .. } => (false, false),
+        PreTokenizerKind::Gpt2 => (false, false),
         PreTokenizerKind::Split { normalize, ignore_merges, .. } => (*normalize, *ignore_merges),
     };
     let vocab: Map<String, Value> = vocabulary

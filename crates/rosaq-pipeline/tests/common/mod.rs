@@ -10,12 +10,12 @@ use rosaq_pipeline::{
 use rosaq_tensor::Matrix;
 
 /// A file or directory of the fixtures.
-pub fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures")).join(name)
 }
 
 /// A job on `model` with a small calibration set.
-pub fn job(model: &Path, method: &str, bits: u8, out: &Path) -> QuantizeJob {
+pub(crate) fn job(model: &Path, method: &str, bits: u8, out: &Path) -> QuantizeJob {
     QuantizeJob {
         model: model.to_owned(),
         method: method.to_owned(),
@@ -31,19 +31,19 @@ pub fn job(model: &Path, method: &str, bits: u8, out: &Path) -> QuantizeJob {
 }
 
 /// The held-out text.
-pub fn held_out(context: usize, max_segments: Option<usize>) -> EvalText {
+pub(crate) fn held_out(context: usize, max_segments: Option<usize>) -> EvalText {
     EvalText { path: fixture("text/held-out.txt"), context: Some(context), max_segments }
 }
 
 /// A model as the reference on a text.
-pub fn reference(model: &Path, text: &EvalText) -> (Reference, rosaq_pipeline::EvalTokens) {
+pub(crate) fn reference(model: &Path, text: &EvalText) -> (Reference, rosaq_pipeline::EvalTokens) {
     let model = EvalModel::open(model).unwrap();
     let tokens = model.tokens(text).unwrap();
     (model.into_reference(&tokens, Progress::Quiet).unwrap(), tokens)
 }
 
 /// Quantizes, reloads, measures.
-pub fn run(
+pub(crate) fn run(
     job: &QuantizeJob,
     reference: &(Reference, rosaq_pipeline::EvalTokens),
 ) -> (QuantizeReport, Evaluation) {
@@ -54,7 +54,7 @@ pub fn run(
 }
 
 /// `‖a − b‖ / ‖b‖`.
-pub fn distance(a: &Matrix, b: &Matrix) -> f64 {
+pub(crate) fn distance(a: &Matrix, b: &Matrix) -> f64 {
     let square = |x: f64| x * x;
     let pairs = a.data.iter().zip(&b.data);
     let difference: f64 = pairs.map(|(x, y)| square(f64::from(*x) - f64::from(*y))).sum();
@@ -63,7 +63,7 @@ pub fn distance(a: &Matrix, b: &Matrix) -> f64 {
 }
 
 /// Every file of a directory with its bytes, sorted by name.
-pub fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<_> = std::fs::read_dir(dir)
         .unwrap()
         .map(|entry| {
@@ -77,6 +77,6 @@ pub fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 /// The same without the report, which holds times.
-pub fn weight_files(dir: &Path) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn weight_files(dir: &Path) -> Vec<(String, Vec<u8>)> {
     files(dir).into_iter().filter(|(name, _)| name != "rosaq-report.json").collect()
 }
