@@ -21,7 +21,9 @@ pub(crate) fn read(path: &Path) -> Result<String, CheckpointError> {
 
 /// Writes beside the target, flushes, renames: `path` holds the old text or the new one.
 pub(crate) fn write(path: &Path, text: &str) -> Result<(), CheckpointError> {
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    // Hidden, as the temporary files of shards are: a resumed run removes what a killed one left.
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
     let written = write_through(&temporary, text).and_then(|()| fs::rename(&temporary, path));
     written.map_err(|source| {
         // The failure that led here is the one to report.
