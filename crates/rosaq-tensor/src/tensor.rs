@@ -60,6 +60,9 @@ impl TensorEntry {
     }
 }
 
+/// What [`TensorView::to_f32`] expects.
+const REAL: &str = "a floating-point or block-quantized type";
+
 impl TensorView<'_> {
     /// Number of elements; 1 for a scalar.
     #[must_use]
@@ -160,10 +163,19 @@ impl TensorView<'_> {
         if self.dtype == expected { Ok(()) } else { Err(self.wrong_dtype(expected.name())) }
     }
 
+    /// Demands real numbers, which [`TensorView::to_f32`] can give.
+    ///
+    /// # Errors
+    ///
+    /// [`TensorError::WrongDType`] for integers.
+    pub fn expect_real(&self) -> Result<(), TensorError> {
+        if self.dtype.is_real() { Ok(()) } else { Err(self.wrong_dtype(REAL)) }
+    }
+
     /// Elements `range`, which begins and ends at a block.
     fn convert(&self, range: Range<usize>) -> Result<Vec<f32>, TensorError> {
         let Some(converter) = dequant::converter(self.dtype) else {
-            return Err(self.wrong_dtype("a floating-point or block-quantized type"));
+            return Err(self.wrong_dtype(REAL));
         };
         let expected = self.dtype.storage_bytes(self.n_elements());
         let (Some(_), Some(start), Some(end)) = (
