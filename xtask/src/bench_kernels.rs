@@ -21,13 +21,23 @@ pub(crate) fn run(flags: &BenchFlags) -> anyhow::Result<Outcome> {
         }))?;
         return Ok(Outcome::Done);
     }
-    let header = ["kernel", "bits", "group", "out x in", "batch", "GB/s", "of bandwidth", "GFLOP/s", "of f32 GEMM"];
+    let header = [
+        "kernel",
+        "bits",
+        "group",
+        "out x in",
+        "batch",
+        "GB/s",
+        "of bandwidth",
+        "GFLOP/s",
+        "of f32 GEMM",
+    ];
     print_text(&format!(
         "one thread: reads {:.1} GB/s, multiplies f32 at {:.1} GFLOP/s\n{}",
         bench.read_gb_per_s,
         bench.gemm_gflop_per_s,
         table(&header, bench.rows.iter().map(cells))
-    ));
+    ))?;
     Ok(Outcome::Done)
 }
 

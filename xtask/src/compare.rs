@@ -33,10 +33,18 @@ pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
         print_json(&json!({ "model": job.model.display().to_string(), "rows": rows }))?;
     } else {
         let header = [
-            "method", "code bits", "group", "bits/weight", "weight bits", "perplexity", "KL, nats", "±", "CPU s",
+            "method",
+            "code bits",
+            "group",
+            "bits/weight",
+            "weight bits",
+            "perplexity",
+            "KL, nats",
+            "±",
+            "CPU s",
             "peak MB",
         ];
-        print_text(&table(&header, rows.iter().map(cells)));
+        print_text(&table(&header, rows.iter().map(cells)))?;
     }
     Ok(Outcome::Done)
 }

@@ -24,6 +24,6 @@ pub(crate) fn run(job: &QuantizeJob, json: bool, progress: Progress) -> anyhow::
         rows.push(row("activation energy in f16 channels, %", format!("{:.1}", kept * 100.0)));
         rows.push(row("  measured on tokens of the calibration text", e.sample_tokens.to_string()));
     }
-    print_text(&table(&["prediction", ""], rows));
+    print_text(&table(&["prediction", ""], rows))?;
     Ok(Outcome::Done)
 }

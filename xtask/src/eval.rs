@@ -39,6 +39,6 @@ pub(crate) fn run(flags: &EvalFlags) -> anyhow::Result<Outcome> {
     if let (Some(kl), Some(stderr)) = (found.kl, found.kl_stderr) {
         rows.push(row("KL divergence, nats", format!("{kl:.5} ± {stderr:.5}")));
     }
-    print_text(&table(&[&path.display().to_string(), ""], rows));
+    print_text(&table(&[&path.display().to_string(), ""], rows))?;
     Ok(judge(flags.max_ppl_increase, Some(&found)))
 }

@@ -64,10 +64,10 @@ pub(crate) struct CalibrationFlags {
     #[arg(long, value_name = "FILE")]
     calib: Option<PathBuf>,
     /// Calibration windows [default: 128; as many as it holds of the bundled text]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
     calib_sequences: Option<usize>,
     /// Tokens of a calibration window
-    #[arg(long, value_name = "TOKENS", default_value_t = 512)]
+    #[arg(long, value_name = "TOKENS", default_value = "512", value_parser = parse_count)]
     calib_length: usize,
 }
 
@@ -90,10 +90,10 @@ pub(crate) struct TextFlags {
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
     /// Tokens of a window [default: 2048, or what the model was made for]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = parse_context)]
     context: Option<usize>,
     /// Windows at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
     max_segments: Option<usize>,
 }
 
@@ -114,7 +114,7 @@ pub(crate) struct OutputFlags {
     #[arg(long)]
     pub(crate) json: bool,
     /// Threads [default: all cores]; results do not depend on it
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
     pub(crate) threads: Option<usize>,
 }
 
@@ -152,7 +152,8 @@ impl MethodFlags {
         let mut settings = MethodSettings::new(bits, group_size)?;
         settings.salient = self.salient;
         settings.salient_per_head = self.salient_per_head;
-        settings.saliency = self.saliency.parse::<rosaq_pipeline::SaliencyRule>()?.with_seed(self.seed);
+        settings.saliency =
+            self.saliency.parse::<rosaq_pipeline::SaliencyRule>()?.with_seed(self.seed);
         settings.placement = self.rotation.as_deref().map(str::parse).transpose()?;
         settings.preset = self.preset.map(|PresetName::Paper| Preset::Paper);
         Ok(settings)
@@ -170,6 +171,20 @@ pub(crate) fn parse_bits(text: &str) -> Result<u8, String> {
                 .to_owned(),
         ),
         Err(_) => Err("expected a number".to_owned()),
+    }
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(n) if n >= 1 => Ok(n),
+        _ => Err("expected a whole number from 1".to_owned()),
+    }
+}
+
+fn parse_context(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(n) if n >= 2 => Ok(n),
+        _ => Err("expected a whole number from 2: the first token predicts the second".to_owned()),
     }
 }
 

@@ -1,11 +1,12 @@
 //! `cargo xtask logits`.
 
-use std::fs::File;
-use std::io::BufWriter;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow, ensure};
 use npyz::WriterBuilder;
-use rosaq_pipeline::EvalModel;
+use rosaq_pipeline::logits;
 use serde_json::json;
 
 use crate::Outcome;
@@ -14,21 +15,45 @@ use crate::output::{prepare, print_json, print_text};
 
 pub(crate) fn run(flags: &LogitsFlags) -> anyhow::Result<Outcome> {
     prepare(&flags.output)?;
-    let list = std::fs::read_to_string(&flags.ids)
-        .with_context(|| format!("cannot read \"{}\"", flags.ids.display()))?;
-    let ids: Vec<u32> = serde_json::from_str(&list)
-        .with_context(|| format!("\"{}\" is no JSON list of token ids", flags.ids.display()))?;
-    let model = EvalModel::open(&flags.model.path())?;
-    let logits = model.logits(&ids)?;
+    let ids = read_ids(&flags.ids)?;
+    let logits = logits(&flags.model.path(), &ids)?;
     let shape = [logits.rows as u64, logits.cols as u64];
-    let cannot_write = || format!("cannot write \"{}\"", flags.out.display());
-    let file = BufWriter::new(File::create(&flags.out).with_context(cannot_write)?);
-    let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(file).begin_nd()?;
-    writer.extend(logits.data).and_then(|()| writer.finish()).with_context(cannot_write)?;
+    write_npy(&flags.out, &shape, logits.data)
+        .with_context(|| format!("cannot write \"{}\"", flags.out.display()))?;
     if flags.output.json {
         print_json(&json!({ "out": flags.out.display().to_string(), "shape": shape }))?;
     } else {
-        print_text(&format!("logits [{}, {}] in {}", shape[0], shape[1], flags.out.display()));
+        print_text(&format!("logits [{}, {}] in {}", shape[0], shape[1], flags.out.display()))?;
     }
     Ok(Outcome::Done)
+}
+
+fn read_ids(path: &Path) -> anyhow::Result<Vec<u32>> {
+    // The input's fault, not the machine's: the message without the type of a failed disk.
+    let list = fs::read_to_string(path)
+        .map_err(|error| anyhow!("cannot read \"{}\": {error}", path.display()))?;
+    let ids: Vec<u32> = serde_json::from_str(&list)
+        .with_context(|| format!("\"{}\" is no JSON list of token ids", path.display()))?;
+    ensure!(!ids.is_empty(), "\"{}\" lists no token", path.display());
+    Ok(ids)
+}
+
+/// Writes beside the target and renames, so that the file appears whole or not at all.
+fn write_npy(path: &Path, shape: &[u64], values: Vec<f32>) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    let options = npyz::WriteOptions::new().default_dtype().shape(shape);
+    let mut writer = options.writer(&mut bytes).begin_nd()?;
+    writer.extend(values)?;
+    writer.finish()?;
+    let temporary = hidden_beside(path);
+    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        drop(fs::remove_file(&temporary)); // the failure that led here is the one to report
+    }
+    written
+}
+
+fn hidden_beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
 }

@@ -1,5 +1,7 @@
 //! Tables for people, JSON for scripts, exit codes for shells.
 
+use std::io::Write;
+
 use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
 use rosaq_pipeline::{PipelineError, Progress};
@@ -21,20 +23,18 @@ pub(crate) fn prepare(flags: &OutputFlags) -> anyhow::Result<Progress> {
 
 /// One JSON object on standard output.
 pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    print_text(&serde_json::to_string_pretty(value)?);
-    Ok(())
+    print_text(&serde_json::to_string_pretty(value)?)
 }
 
 /// Text on standard output.
-#[expect(clippy::print_stdout, reason = "the one place that prints a command's result")]
-pub(crate) fn print_text(text: &str) {
-    println!("{text}");
+pub(crate) fn print_text(text: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout().lock(), "{text}").context("cannot write to standard output")
 }
 
 /// A table whose first column is text and whose other columns are numbers with their units in the header.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header.to_vec());
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header.to_vec());
     for row in rows {
         table.add_row(row);
     }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use rosaq_pipeline::{
-    EvalModel, Evaluation, Progress, QuantizeJob, QuantizeReport, peak_rss_bytes, quantize,
-    write_report,
+    EvalModel, EvalTokens, Evaluation, Progress, QuantizeJob, QuantizeReport, peak_rss_bytes,
+    quantize, write_report,
 };
 use serde_json::{Value, json};
 
@@ -19,15 +19,17 @@ pub(crate) fn run(flags: &QuantizeFlags) -> anyhow::Result<Outcome> {
     if flags.dry_run {
         return dry_run::run(&job, flags.output.json, progress);
     }
+    // Read now, so that a text of no use is refused before hours are spent.
+    let tokens = if flags.no_eval { None } else { Some(tokens(flags, &job)?) };
     let mut report = quantize(&job, None, progress)?;
-    if !flags.no_eval {
-        report.evaluation = Some(measure(flags, &job, progress)?);
+    if let Some(tokens) = &tokens {
+        report.evaluation = Some(measure(&job, tokens, progress)?);
         write_report(&job.out, &report)?;
     }
     if flags.output.json {
         print_json(&summary(&report))?;
     } else {
-        print_text(&human(&report));
+        print_text(&human(&report))?;
     }
     Ok(judge(flags.max_ppl_increase, report.evaluation.as_ref()))
 }
@@ -54,17 +56,20 @@ pub(crate) fn default_out(model: &Path, suffix: &str) -> PathBuf {
     PathBuf::from("out").join(format!("{name}-{suffix}"))
 }
 
+/// The text of the evaluation in the model's tokens.
+fn tokens(flags: &QuantizeFlags, job: &QuantizeJob) -> anyhow::Result<EvalTokens> {
+    Ok(EvalModel::open(&job.model)?.tokens(&flags.text.text())?)
+}
+
 /// Opens the packed checkpoint again from disk and compares it with the source.
 fn measure(
-    flags: &QuantizeFlags,
     job: &QuantizeJob,
+    tokens: &EvalTokens,
     progress: Progress,
 ) -> anyhow::Result<Evaluation> {
-    let original = EvalModel::open(&job.model)?;
-    let tokens = original.tokens(&flags.text.text())?;
-    let reference = original.into_reference(&tokens, progress)?;
+    let reference = EvalModel::open(&job.model)?.into_reference(tokens, progress)?;
     let quantized = EvalModel::open(&job.out)?;
-    Ok(quantized.evaluate(&tokens, Some(&reference), progress)?)
+    Ok(quantized.evaluate(tokens, Some(&reference), progress)?)
 }
 
 /// Whether the rise of perplexity stays under the bar.
@@ -88,7 +93,8 @@ fn summary(report: &QuantizeReport) -> Value {
         "total_bytes": report.total_bytes, "fp16_bytes": report.source_bytes_f16,
         "perplexity": evaluation.map(|e| json!({"fp16": e.reference_perplexity, "quantized": e.perplexity})),
         "kl": evaluation.and_then(|e| e.kl), "evaluation": evaluation,
-        "cpu_seconds": report.cpu_seconds, "wall_seconds": report.wall_seconds,
+        "cpu_seconds": report.cpu_seconds, "floor_cpu_seconds": report.floor_cpu_seconds,
+        "wall_seconds": report.wall_seconds,
         "peak_rss_bytes": report.peak_rss_bytes, "peak_rss_bytes_with_evaluation": peak_rss_bytes(),
         "stages": report.stages, "out": report.out,
     })
@@ -119,6 +125,9 @@ fn human(report: &QuantizeReport) -> String {
         rows.push(row("tokens scored, context", format!("{}, {}", e.tokens, e.context)));
     }
     rows.push(row("CPU seconds", format!("{:.1}", report.cpu_seconds)));
+    if let Some(floor) = report.floor_cpu_seconds {
+        rows.push(row("  at the measured GEMM rate at least", format!("{floor:.1}")));
+    }
     rows.push(row("wall seconds", format!("{:.1}", report.wall_seconds)));
     if let Some(bytes) = report.peak_rss_bytes {
         rows.push(row("peak memory, MB", megabytes(bytes)));

@@ -27,8 +27,20 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "pipeline",
         &[
-            "tensor", "model", "text", "calib", "pca", "saliency", "rotate", "quant", "pack", "methods",
-            "checkpoint", "cpu", "runtime", "eval",
+            "tensor",
+            "model",
+            "text",
+            "calib",
+            "pca",
+            "saliency",
+            "rotate",
+            "quant",
+            "pack",
+            "methods",
+            "checkpoint",
+            "cpu",
+            "runtime",
+            "eval",
         ],
     ),
 ];
@@ -63,7 +75,11 @@ pub(crate) fn run() -> anyhow::Result<Outcome> {
         check_file(root, file, &mut complaints)?;
     }
     if complaints.is_empty() {
-        print_text(&format!("tidy: {} files, {} crates: all rules hold", files.len(), EDGES.len()));
+        print_text(&format!(
+            "tidy: {} files, {} crates: all rules hold",
+            files.len(),
+            EDGES.len()
+        ))?;
         return Ok(Outcome::Done);
     }
     bail!("tidy:\n  {}", complaints.join("\n  "));
@@ -111,13 +127,16 @@ fn check_file(root: &Path, file: &Path, complaints: &mut Vec<String>) -> anyhow:
     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let n_lines = code.lines().count();
     if n_lines > MAX_LINES && !is_test {
-        complaints.push(format!("{name} has {n_lines} lines; a file holds one idea, in at most {MAX_LINES}"));
+        complaints.push(format!(
+            "{name} has {n_lines} lines; a file holds one idea, in at most {MAX_LINES}"
+        ));
     }
     let allowed = |places: &[&str]| places.iter().any(|p| name.starts_with(p));
     let lines = code.lines().map(str::trim).filter(|l| !l.starts_with("//"));
     for line in lines {
         if line.contains("unsafe {") && !allowed(UNSAFE_PLACES) && name != "xtask/src/tidy.rs" {
-            complaints.push(format!("{name}: unsafe code belongs in mmap, arch and dispatch modules"));
+            complaints
+                .push(format!("{name}: unsafe code belongs in mmap, arch and dispatch modules"));
         }
         let spelled = line.contains("self_attn.") || line.contains("\"blk.");
         if spelled && !is_test && !allowed(NAME_PLACES) {

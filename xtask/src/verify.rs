@@ -20,7 +20,7 @@ pub(crate) fn run(flags: &VerifyFlags) -> anyhow::Result<Outcome> {
         print_text(&format!(
             "{path}: {tensors} tensors in {files} files, {} MB: all checksums and ranges are right",
             megabytes(report.n_bytes)
-        ));
+        ))?;
     }
     Ok(Outcome::Done)
 }
