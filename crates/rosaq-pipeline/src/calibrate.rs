@@ -57,9 +57,11 @@ const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Measurements of the machine's GEMM rate, spread over the pass: what its time is to be compared with.
 const RATE_SAMPLES: usize = 4;
+/// Products of a pass below which its time is not worth comparing: measuring takes about a second.
+const RATE_WORTHWHILE: f64 = 5e12;
 
 /// Makes sure that `stats` holds what `requirements` ask for, for every layer. Returns the mean f32 GEMM rate of one core
-/// met on the way, in 1e9 operations per second, when there was anything to do.
+/// met on the way, in 1e9 operations per second, when there was much to do.
 ///
 /// # Errors
 /// Models that cannot be loaded or overflow, a full disk.
@@ -87,8 +89,10 @@ pub(crate) fn calibrate(
     let rope = RopeTable::new(config, windows.context());
     let mut last_snapshot = Instant::now();
     let mut rates = Vec::new();
+    let products = 2.0 * windows.tokens().len() as f64 * config.quantizable_weights() as f64;
+    let is_long = products > RATE_WORTHWHILE;
     for (layer, &is_missing) in missing.iter().enumerate().take(last + 1).skip(first) {
-        if (layer - first).is_multiple_of((last + 1 - first).div_ceil(RATE_SAMPLES)) {
+        if is_long && (layer - first).is_multiple_of((last + 1 - first).div_ceil(RATE_SAMPLES)) {
             rates.push(gemm_rate_gflops_all_threads());
         }
         let block = LoadedBlock::Owned(Box::new(source.load_block(layer)?));
@@ -111,7 +115,7 @@ pub(crate) fn calibrate(
     }
     snapshot.remove();
     stage.finish();
-    Ok(Some(rates.iter().sum::<f64>() / rates.len() as f64))
+    Ok(is_long.then(|| rates.iter().sum::<f64>() / rates.len() as f64))
 }
 
 /// Hidden states between two layers, on disk, from which a killed run goes on.

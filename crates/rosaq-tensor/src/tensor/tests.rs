@@ -1,3 +1,5 @@
+//! Conversions, row ranges and refusals of tensor views.
+
 use half::bf16;
 
 use super::*;
