@@ -1,6 +1,6 @@
 //! `cargo xtask compare`.
 
-use rosaq_pipeline::{CompareJob, CompareRow, Variant, compare};
+use rosaq_pipeline::{CompareJob, CompareRow, Variant, compare, find};
 use serde_json::json;
 
 use crate::Outcome;
@@ -13,10 +13,19 @@ pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
     let model = flags.model.path();
     let mut variants = Vec::new();
     for method in &flags.methods {
-        for &bits in &flags.bits {
-            for &group_size in &flags.group_size {
-                let settings = flags.settings.settings(bits, group_size)?;
-                variants.push(Variant { method: method.clone(), settings });
+        // Only rotating methods have a placement to vary.
+        let rotations = match flags.settings.rotation.as_slice() {
+            rotations if find(method)?.rotates_residual() && !rotations.is_empty() => {
+                rotations.iter().map(|r| Some(r.as_str())).collect()
+            }
+            _ => vec![None],
+        };
+        for rotation in rotations {
+            for &bits in &flags.bits {
+                for &group_size in &flags.group_size {
+                    let settings = flags.settings.settings(bits, group_size, rotation)?;
+                    variants.push(Variant { method: method.clone(), settings });
+                }
             }
         }
     }

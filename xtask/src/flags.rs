@@ -136,9 +136,9 @@ pub(crate) struct MethodFlags {
     /// Rule of saliency: top, bottom, random, top-bottom, magnitude
     #[arg(long, value_name = "RULE", default_value = "top")]
     saliency: String,
-    /// Placement of the residual rotation: absorbed, shortcut, online [default: absorbed]
-    #[arg(long, value_name = "PLACEMENT")]
-    rotation: Option<String>,
+    /// Placement of the residual rotation: absorbed, shortcut, online; several in compare [default: absorbed]
+    #[arg(long, value_delimiter = ',', value_name = "PLACEMENT")]
+    pub(crate) rotation: Vec<String>,
     /// A named set of settings
     #[arg(long)]
     preset: Option<PresetName>,
@@ -148,13 +148,19 @@ pub(crate) struct MethodFlags {
 }
 
 impl MethodFlags {
-    pub(crate) fn settings(&self, bits: u8, group_size: usize) -> anyhow::Result<MethodSettings> {
+    /// The settings at one width, group size and placement.
+    pub(crate) fn settings(
+        &self,
+        bits: u8,
+        group_size: usize,
+        rotation: Option<&str>,
+    ) -> anyhow::Result<MethodSettings> {
         let mut settings = MethodSettings::new(bits, group_size)?;
         settings.salient = self.salient;
         settings.salient_per_head = self.salient_per_head;
         settings.saliency =
             self.saliency.parse::<rosaq_pipeline::SaliencyRule>()?.with_seed(self.seed);
-        settings.placement = self.rotation.as_deref().map(str::parse).transpose()?;
+        settings.placement = rotation.map(str::parse).transpose()?;
         settings.preset = self.preset.map(|PresetName::Paper| Preset::Paper);
         Ok(settings)
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
 use rosaq_pipeline::{
     EvalModel, EvalTokens, Evaluation, Progress, QuantizeJob, QuantizeReport, peak_rss_bytes,
     quantize, write_report,
@@ -35,13 +36,18 @@ pub(crate) fn run(flags: &QuantizeFlags) -> anyhow::Result<Outcome> {
 }
 
 fn job(flags: &QuantizeFlags) -> anyhow::Result<QuantizeJob> {
+    let rotation = match flags.settings.rotation.as_slice() {
+        [] => None,
+        [one] => Some(one.as_str()),
+        _ => bail!("`--rotation` takes one placement here; `compare` takes several"),
+    };
     let model = flags.model.path();
     let out = match &flags.out {
         Some(out) => out.clone(),
         None => default_out(&model, &format!("{}-int{}", flags.method, flags.bits)),
     };
     Ok(QuantizeJob {
-        settings: flags.settings.settings(flags.bits, flags.group_size)?,
+        settings: flags.settings.settings(flags.bits, flags.group_size, rotation)?,
         method: flags.method.clone(),
         calibration: flags.calibration.set(),
         fresh: flags.fresh,

@@ -11,7 +11,7 @@ use crate::dispatch::Isa;
 use crate::gemv::Product;
 
 /// Output rows in a tile. Fixed, so that the result does not depend on the number of threads.
-const TILE_ROWS: usize = 64;
+const TILE_ROWS: usize = 96;
 
 /// Up to this many tokens the kernels that read codes win over dequantizing a tile first.
 const MAX_DIRECT_TOKENS: usize = 16;

@@ -57,6 +57,11 @@ pub trait Method: Sync {
     /// The name on the command line.
     fn name(&self) -> &'static str;
 
+    /// Whether it rotates the residual, so that a placement means something to it.
+    fn rotates_residual(&self) -> bool {
+        false
+    }
+
     /// Which statistics the plan's execution needs.
     fn requirements(&self) -> Requirements;
 

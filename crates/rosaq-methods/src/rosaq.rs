@@ -23,6 +23,10 @@ impl Method for Rosaq {
         "rosaq"
     }
 
+    fn rotates_residual(&self) -> bool {
+        true
+    }
+
     fn requirements(&self) -> Requirements {
         Requirements::ALL
     }

@@ -30,7 +30,7 @@ pub use job::{Amount, CalibrationSet, QuantizeJob};
 pub use progress::{Progress, Stage};
 pub use quantize::quantize;
 pub use report::{Evaluation, QuantizeReport, read_report, write_report};
-pub use rosaq_methods::{MethodSettings, Preset};
+pub use rosaq_methods::{MethodSettings, Preset, find};
 pub use rosaq_saliency::SaliencyRule;
 pub use threads::use_threads;
 pub use tokens::source_tokenizer;
