@@ -3,7 +3,9 @@
 use rosaq_calib::LayerStats;
 use rosaq_model::{ActivationSite, BlockWeights, LINEAR_ROLES, ModelConfig, Role};
 use rosaq_pack::{ChannelOrder, PackedLinear};
-use rosaq_quant::{Grid, QuantError, pack_nearest, round_to_f16, search_channel_scale};
+use rosaq_quant::{
+    Grid, QuantError, clip_groups, pack_nearest, round_to_f16, search_channel_scale,
+};
 use rosaq_rotate::{ResidualBases, rotate_block, rotate_value_heads, scale_down_input};
 use rosaq_saliency::{ChannelOrder as SalientOrder, SaliencyRule, select_channels};
 
@@ -81,7 +83,7 @@ fn rotate(
     Ok(())
 }
 
-/// AWQ's scaling of down's input, searched on the weights as they will be rounded.
+/// AWQ on down: scaling of its input, then clipping of its groups, both searched on the weights as they will be rounded.
 fn scale_down(
     plan: &QuantPlan,
     input: BlockInput<'_>,
@@ -94,9 +96,9 @@ fn scale_down(
         .gram(ActivationSite::DownInput)
         .map_err(|source| MethodError::Statistics { layer, source })?;
     let segments = &plan.linear(Role::Down).segments;
-    let Some((grid, group_size)) =
-        segments.iter().find_map(|s| Grid::of(s.kind).map(|grid| (grid, s.group_size)))
-    else {
+    // Salient channels of down would need a scaling of their own; no recipe has them.
+    let [segment] = segments.as_slice() else { return Ok(()) };
+    let (Some(grid), group_size) = (Grid::of(segment.kind), segment.group_size) else {
         return Ok(()); // nothing of down is rounded
     };
     let w = &block.down.weight;
@@ -106,6 +108,9 @@ fn scale_down(
         return Err(MethodError::Linear { layer, role: Role::Down, source });
     }
     scale_down_input(block, &found.scales);
+    // The scaled input is x / s.
+    let inverse: Vec<f32> = found.scales.iter().map(|s| 1.0 / s).collect();
+    clip_groups(&mut block.down.weight, gram.scaled(&inverse).view(), grid, group_size);
     Ok(())
 }
 

@@ -58,7 +58,7 @@ pub struct QuantPlan {
     pub residual: Option<ResidualRotation>,
     /// Rotation of the value heads, if any.
     pub heads: Option<HeadRotation>,
-    /// Whether the input channels of down are scaled as AWQ does.
+    /// Whether the input channels of down are scaled, and its groups clipped, as AWQ does.
     pub scale_down: bool,
     /// In the order of [`LINEAR_ROLES`].
     pub linears: [LinearPlan; 7],

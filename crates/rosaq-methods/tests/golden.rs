@@ -81,7 +81,8 @@ fn codes_scales_zero_points_and_salient_values_are_exact() {
     let (n, out, k) = (golden.in_features, golden.out_features, golden.n_salient);
     let rotation =
         ResidualRotation { placement: Placement::Online, rule: SaliencyRule::Top, salient: k };
-    let basis = residual_basis(gram.as_ref(), &rotation, 0, ActivationSite::AttentionInput).unwrap();
+    let basis =
+        residual_basis(gram.as_ref(), &rotation, 0, ActivationSite::AttentionInput).unwrap();
     let original = Matrix::new(out, n, golden.w.clone());
     let mut w = original.clone();
     rotate_input(&mut w, basis.as_ref());
@@ -99,7 +100,11 @@ fn codes_scales_zero_points_and_salient_values_are_exact() {
         assert_eq!(codes, golden.codes[row * (n - k)..][..n - k], "codes of row {row}");
         for group in 0..groups {
             let zero = code_at(packed.zeros_of(1, row), Bits::FOUR, group);
-            assert_eq!(zero, golden.zeros[row * groups + group], "zero of row {row}, group {group}");
+            assert_eq!(
+                zero,
+                golden.zeros[row * groups + group],
+                "zero of row {row}, group {group}"
+            );
         }
     }
 
@@ -109,7 +114,8 @@ fn codes_scales_zero_points_and_salient_values_are_exact() {
         let back: f64 = (0..n).map(|j| basis[(i, j)] * f64::from(stored[o * n + j])).sum();
         f64::from(original.data[o * n + i]) - back
     });
-    let squared = (error.transpose() * &gram * &error).diagonal().column_vector().iter().sum::<f64>();
+    let squared =
+        (error.transpose() * &gram * &error).diagonal().column_vector().iter().sum::<f64>();
     let relative = squared / golden.output_squared_error - 1.0;
     assert!(relative.abs() < 1e-5, "output error {squared}"); // weights were rotated into f32
 }

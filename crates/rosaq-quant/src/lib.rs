@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod channel_scale;
+mod clip;
 mod error;
 mod grid;
 mod group;
@@ -9,6 +10,7 @@ mod matrix;
 mod nearest;
 
 pub use channel_scale::{ChannelScale, search_channel_scale};
+pub use clip::clip_groups;
 pub use error::QuantError;
 pub use grid::Grid;
 pub use group::{GroupParams, fit_group};

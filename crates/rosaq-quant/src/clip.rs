@@ -1,0 +1,122 @@
+//! AWQ's search for clipping limits: a group rounds better when its few largest weights are cut.
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, MatRef, Par};
+use rayon::prelude::*;
+use rosaq_tensor::Matrix;
+
+use crate::{Grid, fit_group};
+
+/// Limits tried: `1, 0.95, .. 0.55` of the largest magnitude (`n_grid = 20`, `max_shrink = 0.5` in AWQ's public code).
+const N_STEPS: usize = 10;
+const STEP: f32 = 1.0 / 20.0;
+
+/// Clamps every group of `w` `[out, in]` to the symmetric limit under which rounding it to `grid` leaves the least error in
+/// the group's own share of the output, `e H_gg eᵀ` with the diagonal block `H_gg` of the inputs' Gram matrix. Products in
+/// f32. Source: AWQ (arXiv 2306.00978), public code `auto_clip`.
+///
+/// # Panics
+/// If `gram` is not square of the input channels, or the group size is zero.
+pub fn clip_groups(w: &mut Matrix, gram: MatRef<'_, f64>, grid: Grid, group_size: usize) {
+    let n = w.cols;
+    assert_eq!((gram.nrows(), gram.ncols()), (n, n), "a square gram of {n}");
+    let starts: Vec<usize> = (0..n).step_by(group_size).collect();
+    let limits: Vec<Vec<f32>> = starts
+        .into_par_iter()
+        .map(|first| {
+            let channels = group_size.min(n - first);
+            let block = gram.submatrix(first, first, channels, channels);
+            group_limits(w, first, block, grid)
+        })
+        .collect();
+    for (row_idx, row) in w.data.chunks_exact_mut(n).enumerate() {
+        for (group, limits) in row.chunks_mut(group_size).zip(&limits) {
+            let limit = limits[row_idx];
+            for value in group {
+                *value = value.clamp(-limit, limit);
+            }
+        }
+    }
+}
+
+/// The best limit of every row, for the group that begins at channel `first`.
+#[expect(clippy::cast_possible_truncation, reason = "the loss is measured in f32")]
+fn group_limits(w: &Matrix, first: usize, gram: MatRef<'_, f64>, grid: Grid) -> Vec<f32> {
+    let channels = gram.nrows();
+    let gram = Mat::from_fn(channels, channels, |i, j| gram[(i, j)] as f32);
+    let group_of = |row: usize| &w.row(row)[first..first + channels];
+    let largest: Vec<f32> =
+        (0..w.rows).map(|row| group_of(row).iter().fold(0.0, |m: f32, v| m.max(v.abs()))).collect();
+    let mut best = vec![(f64::INFINITY, 0.0); w.rows];
+    let mut error = Mat::<f32>::zeros(channels, w.rows);
+    let mut through = Mat::<f32>::zeros(channels, w.rows);
+    let mut clipped = vec![0.0; channels];
+    for step in 0..N_STEPS {
+        for (row, &largest) in largest.iter().enumerate() {
+            let limit = largest * (1.0 - step as f32 * STEP);
+            for (to, &v) in clipped.iter_mut().zip(group_of(row)) {
+                *to = v.clamp(-limit, limit);
+            }
+            let params = fit_group(&clipped, grid);
+            for (i, (&c, &v)) in clipped.iter().zip(group_of(row)).enumerate() {
+                error[(i, row)] = v - params.value(params.code(c, grid));
+            }
+        }
+        matmul(through.as_mut(), Accum::Replace, &gram, &error, 1.0, Par::Seq);
+        for (row, best) in best.iter_mut().enumerate() {
+            let pairs =
+                (0..channels).map(|i| f64::from(error[(i, row)]) * f64::from(through[(i, row)]));
+            let loss: f64 = pairs.sum();
+            if loss < best.0 {
+                *best = (loss, largest[row] * (1.0 - step as f32 * STEP));
+            }
+        }
+    }
+    best.into_iter().map(|(_, limit)| limit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loss(w: &Matrix, original: &Matrix, gram: MatRef<'_, f64>, grid: Grid, group: usize) -> f64 {
+        let mut total = 0.0;
+        for row in 0..w.rows {
+            for (g, chunk) in w.row(row).chunks(group).enumerate() {
+                let params = fit_group(chunk, grid);
+                let value = |i: usize| f64::from(params.value(params.code(chunk[i], grid)));
+                let e: Vec<f64> = (0..chunk.len())
+                    .map(|i| f64::from(original.row(row)[g * group + i]) - value(i))
+                    .collect();
+                for i in 0..e.len() {
+                    for j in 0..e.len() {
+                        total += e[i] * gram[(g * group + i, g * group + j)] * e[j];
+                    }
+                }
+            }
+        }
+        total
+    }
+
+    #[test]
+    fn clipping_never_raises_the_loss_and_cuts_outliers() {
+        let mut original =
+            Matrix::new(6, 40, (0..240).map(|i| ((i * 37 % 101) as f32 - 50.0) / 400.0).collect());
+        for row in 0..6 {
+            original.row_mut(row)[row * 5] = 1.5;
+        }
+        // The outliers' channels are quiet, so that precision elsewhere is worth more.
+        let gram = Mat::<f64>::from_fn(40, 40, |i, j| match (i == j, i % 5 == 0) {
+            (true, true) => 0.01,
+            (true, false) => 1.0,
+            _ => 0.001,
+        });
+        let grid = Grid::asymmetric(3).unwrap();
+        let mut clipped = original.clone();
+        clip_groups(&mut clipped, gram.as_ref(), grid, 16);
+        let before = loss(&original, &original, gram.as_ref(), grid, 16);
+        let after = loss(&clipped, &original, gram.as_ref(), grid, 16);
+        assert!(after < 0.8 * before, "{before} became {after}");
+        assert!(clipped.data.iter().all(|v| v.abs() < 1.5));
+    }
+}
