@@ -1,7 +1,7 @@
 //! AWQ's search for clipping limits: a group rounds better when its few largest weights are cut.
 
 use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatRef, Par};
+use faer::{Accum, Mat, MatMut, MatRef, Par};
 use rayon::prelude::*;
 use rosaq_tensor::Matrix;
 
@@ -48,27 +48,30 @@ fn group_limits(w: &Matrix, first: usize, gram: MatRef<'_, f64>, grid: Grid) -> 
     let largest: Vec<f32> =
         (0..w.rows).map(|row| group_of(row).iter().fold(0.0, |m: f32, v| m.max(v.abs()))).collect();
     let mut best = vec![(f64::INFINITY, 0.0); w.rows];
-    let mut error = Mat::<f32>::zeros(channels, w.rows);
-    let mut through = Mat::<f32>::zeros(channels, w.rows);
+    let mut errors = vec![0.0_f32; w.rows * channels];
+    let mut through = vec![0.0_f32; w.rows * channels];
     let mut clipped = vec![0.0; channels];
     for step in 0..N_STEPS {
-        for (row, &largest) in largest.iter().enumerate() {
-            let limit = largest * (1.0 - step as f32 * STEP);
-            for (to, &v) in clipped.iter_mut().zip(group_of(row)) {
+        let share = 1.0 - step as f32 * STEP;
+        for (row, errors) in errors.chunks_exact_mut(channels).enumerate() {
+            let (limit, group) = (largest[row] * share, group_of(row));
+            for (to, &v) in clipped.iter_mut().zip(group) {
                 *to = v.clamp(-limit, limit);
             }
             let params = fit_group(&clipped, grid);
-            for (i, (&c, &v)) in clipped.iter().zip(group_of(row)).enumerate() {
-                error[(i, row)] = v - params.value(params.code(c, grid));
+            for ((error, &c), &v) in errors.iter_mut().zip(&clipped).zip(group) {
+                *error = v - params.value(params.code(c, grid));
             }
         }
-        matmul(through.as_mut(), Accum::Replace, &gram, &error, 1.0, Par::Seq);
-        for (row, best) in best.iter_mut().enumerate() {
-            let pairs =
-                (0..channels).map(|i| f64::from(error[(i, row)]) * f64::from(through[(i, row)]));
-            let loss: f64 = pairs.sum();
+        let e = MatRef::from_column_major_slice(&errors, channels, w.rows);
+        let dst = MatMut::from_column_major_slice_mut(&mut through, channels, w.rows);
+        matmul(dst, Accum::Replace, &gram, e, 1.0, Par::Seq);
+        let rows = errors.chunks_exact(channels).zip(through.chunks_exact(channels));
+        for ((row, (errors, through)), best) in rows.enumerate().zip(&mut best) {
+            let loss: f64 =
+                errors.iter().zip(through).map(|(e, t)| f64::from(*e) * f64::from(*t)).sum();
             if loss < best.0 {
-                *best = (loss, largest[row] * (1.0 - step as f32 * STEP));
+                *best = (loss, largest[row] * share);
             }
         }
     }
