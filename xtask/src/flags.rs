@@ -224,7 +224,7 @@ pub(crate) struct QuantizeFlags {
     #[command(flatten)]
     pub(crate) text: TextFlags,
     /// Do not measure the result
-    #[arg(long)]
+    #[arg(long, conflicts_with = "max_ppl_increase")]
     pub(crate) no_eval: bool,
     /// Start over instead of resuming; replace an earlier result
     #[arg(long)]

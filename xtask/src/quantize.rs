@@ -58,7 +58,9 @@ fn job(flags: &QuantizeFlags) -> anyhow::Result<QuantizeJob> {
 
 /// `out/MODEL-SUFFIX` in the current directory.
 pub(crate) fn default_out(model: &Path, suffix: &str) -> PathBuf {
-    let name = model.file_stem().map_or_else(|| "model".into(), |n| n.to_string_lossy());
+    let name = model.file_name().map_or_else(|| "model".into(), |n| n.to_string_lossy());
+    // Only what names a format goes: the rest of a name may hold dots, as in `Llama-3.2-1B`.
+    let name = [".gguf", ".safetensors"].iter().find_map(|e| name.strip_suffix(e)).unwrap_or(&name);
     PathBuf::from("out").join(format!("{name}-{suffix}"))
 }
 

@@ -292,6 +292,9 @@ impl Fields<'_> {
         };
         let scaling = if scaling.is_empty() { parameters } else { scaling };
         let kind = scaling.get("rope_type").or_else(|| scaling.get("type"));
+        if kind.is_none() && scaling.contains_key("factor") {
+            return self.fail("rope_type", "a rope scaling factor needs its `rope_type`");
+        }
         let positive = |field: &str| match self.number(scaling, field)? {
             Some(x) if x.is_finite() && x > 0.0 => Ok(x),
             _ => self.fail(field, "rope scaling needs a positive number"),
@@ -362,6 +365,7 @@ mod tests {
         refused(r#","head_dim":7"#, &["head_dim", "even"]);
         refused(r#","hidden_act":"gelu""#, &["gelu", "silu"]);
         refused(r#","rope_scaling":{"type":"yarn","factor":2}"#, &["yarn", "llama3"]);
+        refused(r#","rope_scaling":{"factor":2}"#, &["rope_type"]);
         refused(r#","rms_norm_eps":"a""#, &["rms_norm_eps"]);
         refused(r#","num_key_value_heads":99999999999"#, &["num_key_value_heads"]);
         refused(

@@ -53,6 +53,15 @@ pub enum PipelineError {
         /// Whether `--fresh` would replace it.
         replaceable: bool,
     },
+    /// The report beside the weights is damaged.
+    #[error("\"{}\" is no report of this version of rosaq; `--fresh` makes the checkpoint again", path.display())]
+    Report {
+        /// The report.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: serde_json::Error,
+    },
     /// Another process works on the same target.
     #[error("\"{}\" is being written by another process; wait for it or choose another `--out`", path.display())]
     Busy {

@@ -2,13 +2,13 @@
 
 use rosaq_methods::{QuantPlan, find};
 use rosaq_model::{ActivationSite, LINEAR_ROLES, ModelConfig, Role, SourceModel};
-use rosaq_pca::eigenbasis;
 use rosaq_rotate::Placement;
 use rosaq_text::TokenWindows;
 use serde::Serialize;
 
 use crate::calibrate::{StatsDir, calibrate};
 use crate::quantize::calibration_tokens;
+use crate::residual_bases::ResidualBases;
 use crate::{PipelineError, Progress, QuantizeJob};
 
 /// A prediction.
@@ -88,6 +88,7 @@ fn small_parts_bytes(config: &ModelConfig) -> u64 {
     (config.n_layers * (block + n_tensors * HEADER_BYTES) + ends) as u64
 }
 
+/// The mean share of `tr H` that the salient channels of the plan's own bases hold, over both residual sites of a few layers.
 fn sampled_energy(
     source: &SourceModel,
     plan: &QuantPlan,
@@ -96,19 +97,24 @@ fn sampled_energy(
 ) -> Result<f64, PipelineError> {
     let dir = tempfile::tempdir().map_err(PipelineError::disk("create", std::env::temp_dir()))?;
     let stats = StatsDir::open(dir.path().to_owned(), [0; 32])?;
-    let site = ActivationSite::AttentionInput;
-    let needs = rosaq_calib::Requirements::grams_at(&[site]);
-    calibrate(source, sample, needs, &stats, progress)?;
+    let sites = [ActivationSite::AttentionInput, ActivationSite::MlpInput];
+    calibrate(source, sample, rosaq_calib::Requirements::grams_at(&sites), &stats, progress)?;
     let salient = plan.residual.map_or(0, |r| r.salient);
     let config = source.config();
+    let bases = ResidualBases::new(config, &stats, plan.residual)?;
     let step = config.n_layers.div_ceil(SAMPLE_LAYERS);
     let mut shares = Vec::new();
     for layer in (0..config.n_layers).step_by(step) {
         let layer_stats = stats.load(layer, config)?;
-        let basis = eigenbasis(layer_stats.gram(site)?.view()).map_err(|source| {
-            rosaq_methods::MethodError::Basis { layer, site: site.word(), source }
-        })?;
-        shares.push(basis.energy_share(salient));
+        for site in sites {
+            let gram = layer_stats.gram(site)?;
+            if let Some(basis) = bases.at(layer, &layer_stats, site)? {
+                let kept = basis.as_ref().subcols(0, salient);
+                let energy = kept.transpose() * gram.view() * kept;
+                let energy: f64 = energy.diagonal().column_vector().iter().sum();
+                shares.push(energy / gram.trace());
+            }
+        }
     }
     Ok(shares.iter().sum::<f64>() / shares.len() as f64)
 }

@@ -10,7 +10,7 @@ use rosaq_tensor::Matrix;
 use rosaq_text::{AddSpecial, TextError, TokenWindows, Tokenizer, perplexity_text};
 
 use crate::report::Evaluation;
-use crate::tokens::source_tokenizer;
+use crate::tokens::{source_tokenizer, warn_of_length};
 use crate::{PipelineError, Progress};
 
 /// The text on which models are measured.
@@ -111,6 +111,7 @@ impl EvalModel {
         tokens: &EvalTokens,
         progress: Progress,
     ) -> Result<Reference, PipelineError> {
+        warn_of_length(tokens.windows.context(), self.model.config(), progress);
         let stage = progress.stage("reference");
         let windows: Vec<&[u32]> = tokens.windows.windows().collect();
         let hidden = self.model.final_hidden(&windows, &|share| stage.set(share * 0.8))?;
@@ -131,6 +132,9 @@ impl EvalModel {
         reference: Option<&Reference>,
         progress: Progress,
     ) -> Result<Evaluation, PipelineError> {
+        if reference.is_none() {
+            warn_of_length(tokens.windows.context(), self.model.config(), progress);
+        }
         let stage = progress.stage("evaluate");
         let windows: Vec<&[u32]> = tokens.windows.windows().collect();
         let report = |share| stage.set(share);

@@ -12,6 +12,7 @@ mod job;
 mod progress;
 mod quantize;
 mod report;
+mod residual_bases;
 #[cfg(test)]
 mod tests;
 mod threads;

@@ -2,18 +2,14 @@
 
 use std::path::Path;
 
-use faer::{Mat, MatRef};
-use rosaq_calib::{Fingerprint, LayerStats, Requirements};
+use faer::Mat;
+use rosaq_calib::{Fingerprint, Requirements};
 use rosaq_checkpoint::{
     Checkpoint, CheckpointSizes, block_shard_is_complete, finish, write_block_shard,
     write_ends_shard,
 };
-use rosaq_methods::{
-    BlockBases, BlockInput, QuantPlan, ResidualRotation, find, quantize_block, residual_basis,
-};
-use rosaq_model::{ActivationSite, ModelConfig, ModelEnds, SourceModel};
-use rosaq_quant::round_to_f16;
-use rosaq_rotate::{Placement, rotate_ends};
+use rosaq_methods::{BlockInput, QuantPlan, find, quantize_block};
+use rosaq_model::{ModelConfig, SourceModel};
 use rosaq_text::TokenWindows;
 use serde_json::json;
 
@@ -21,7 +17,8 @@ use crate::calibrate::{StatsDir, calibrate};
 use crate::estimate::floor_operations;
 use crate::fingerprint::{calibration_fingerprint, hex, job_fingerprint, model_fingerprint};
 use crate::report::{QuantizeReport, read_report, write_report};
-use crate::tokens::{source_tokenizer, write_tokenizer_files};
+use crate::residual_bases::ResidualBases;
+use crate::tokens::{source_tokenizer, warn_of_length, write_tokenizer_files};
 use crate::usage::{StageTime, Stopwatch, peak_rss_bytes};
 use crate::workdir::{WorkDir, remove_leftovers};
 use crate::{PipelineError, Progress, QuantizeJob, SharedStatistics};
@@ -44,6 +41,9 @@ pub fn quantize(
     let plan = method.plan(source.config(), &job.settings)?;
     let requirements = method.requirements();
     let windows = if requirements.any { Some(calibration_tokens(job, &source)?) } else { None };
+    if let Some(windows) = &windows {
+        warn_of_length(windows.context(), source.config(), progress);
+    }
     let keys = Keys::new(job, &source, windows.as_ref())?;
     if let Some(report) = finished_before(job, &keys, progress)? {
         remove_leftovers(&job.out)?;
@@ -233,7 +233,7 @@ impl Run<'_> {
     fn write_all(&self, progress: Progress) -> Result<(), PipelineError> {
         let config = self.source.config();
         let stage = progress.stage("quantize");
-        let bases = ResidualBasesOf::new(self)?;
+        let bases = ResidualBases::new(config, self.stats, self.plan.residual)?;
         let mut next = None;
         for layer in 0..config.n_layers {
             if block_shard_is_complete(self.staging, config, layer) {
@@ -252,7 +252,7 @@ impl Run<'_> {
     fn write_block(
         &self,
         layer: usize,
-        bases: &ResidualBasesOf<'_>,
+        bases: &ResidualBases<'_>,
         known: Option<Mat<f64>>,
     ) -> Result<Option<Mat<f64>>, PipelineError> {
         let config = self.source.config();
@@ -267,115 +267,10 @@ impl Run<'_> {
         Ok(bases.map(|b| b.next))
     }
 
-    fn write_ends(&self, bases: &ResidualBasesOf<'_>) -> Result<(), PipelineError> {
+    fn write_ends(&self, bases: &ResidualBases<'_>) -> Result<(), PipelineError> {
         let ends = bases.rotated_ends(self.source.load_ends()?)?;
         self.source.release();
         write_ends_shard(self.staging, self.source.config(), &ends, &[])?;
         Ok(())
     }
-}
-
-/// The residual's bases, computed when asked for.
-struct ResidualBasesOf<'a> {
-    run: &'a Run<'a>,
-    pooled: Option<Mat<f64>>,
-}
-
-impl<'a> ResidualBasesOf<'a> {
-    fn new(run: &'a Run<'a>) -> Result<Self, PipelineError> {
-        let pooled = match run.plan.residual {
-            Some(rotation) if rotation.placement == Placement::Absorbed => {
-                let gram = pooled_gram(run)?;
-                let site = ActivationSite::AttentionInput;
-                Some(residual_basis(gram.as_ref(), &rotation, 0, site)?)
-            }
-            _ => None,
-        };
-        Ok(Self { run, pooled })
-    }
-
-    fn around(
-        &self,
-        layer: usize,
-        stats: Option<&LayerStats>,
-        known: Option<Mat<f64>>,
-    ) -> Result<Option<BlockBases>, PipelineError> {
-        let (Some(rotation), Some(stats)) = (&self.run.plan.residual, stats) else {
-            return Ok(None);
-        };
-        if let Some(r) = &self.pooled {
-            return Ok(Some(BlockBases { attention: r.clone(), mlp: r.clone(), next: r.clone() }));
-        }
-        let is_last = layer + 1 == self.run.source.config().n_layers;
-        let shortcut = rotation.placement == Placement::Shortcut;
-        let (attention, mlp) = rayon::join(
-            || match known {
-                Some(basis) if shortcut => Ok(basis),
-                _ => site_basis(stats, layer, ActivationSite::AttentionInput, rotation),
-            },
-            || site_basis(stats, layer, ActivationSite::MlpInput, rotation),
-        );
-        let (attention, mlp) = (attention?, mlp?);
-        let next = if shortcut && !is_last {
-            self.loaded_basis(layer + 1, ActivationSite::AttentionInput, rotation)?
-        } else {
-            mlp.clone()
-        };
-        Ok(Some(BlockBases { attention, mlp, next }))
-    }
-
-    fn loaded_basis(
-        &self,
-        layer: usize,
-        site: ActivationSite,
-        rotation: &ResidualRotation,
-    ) -> Result<Mat<f64>, PipelineError> {
-        let stats = self.run.stats.load(layer, self.run.source.config())?;
-        site_basis(&stats, layer, site, rotation)
-    }
-
-    fn rotated_ends(&self, mut ends: ModelEnds) -> Result<ModelEnds, PipelineError> {
-        if let Some(rotation) = &self.run.plan.residual {
-            let last_layer = self.run.source.config().n_layers - 1;
-            let (first, last);
-            let (first, last): (MatRef<'_, f64>, MatRef<'_, f64>) = match &self.pooled {
-                Some(r) => (r.as_ref(), r.as_ref()),
-                None if rotation.placement == Placement::Online => return Ok(ends),
-                None => {
-                    first = self.loaded_basis(0, ActivationSite::AttentionInput, rotation)?;
-                    last = self.loaded_basis(last_layer, ActivationSite::MlpInput, rotation)?;
-                    (first.as_ref(), last.as_ref())
-                }
-            };
-            rotate_ends(&mut ends, rotation.placement, first, last);
-            ends.head_input.iter_mut().for_each(round_to_f16);
-        }
-        Ok(ends)
-    }
-}
-
-fn site_basis(
-    stats: &LayerStats,
-    layer: usize,
-    site: ActivationSite,
-    rotation: &ResidualRotation,
-) -> Result<Mat<f64>, PipelineError> {
-    Ok(residual_basis(stats.gram(site)?.view(), rotation, layer, site)?)
-}
-
-/// Sum over the residual's sites of `H / trace H`: every site counts alike.
-fn pooled_gram(run: &Run<'_>) -> Result<Mat<f64>, PipelineError> {
-    let config = run.source.config();
-    let mut pooled = Mat::<f64>::zeros(config.hidden_size, config.hidden_size);
-    for layer in 0..config.n_layers {
-        let stats = run.stats.load(layer, config)?;
-        for site in [ActivationSite::AttentionInput, ActivationSite::MlpInput] {
-            let gram = stats.gram(site)?;
-            let trace = gram.trace();
-            if trace > 0.0 {
-                pooled += faer::Scale(1.0 / trace) * gram.view();
-            }
-        }
-    }
-    Ok(pooled)
 }

@@ -91,7 +91,6 @@ pub fn write_report(dir: &Path, report: &QuantizeReport) -> Result<(), PipelineE
 /// A report that is missing or malformed.
 pub fn read_report(dir: &Path) -> Result<QuantizeReport, PipelineError> {
     let path = dir.join(FILE);
-    let failed = |source| PipelineError::Disk { action: "read", path: path.clone(), source };
-    let json = fs::read_to_string(&path).map_err(failed)?;
-    serde_json::from_str(&json).map_err(|e| failed(e.into()))
+    let json = fs::read_to_string(&path).map_err(PipelineError::disk("read", &path))?;
+    serde_json::from_str(&json).map_err(|source| PipelineError::Report { path, source })
 }

@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rosaq_model::SourceModel;
+use rosaq_model::{ModelConfig, SourceModel};
 use rosaq_tensor::GgufMetadata;
 use rosaq_text::{GgufVocabulary, Tokenizer};
 
-use crate::PipelineError;
+use crate::{PipelineError, Progress};
 
 /// The tokenizer of a source model: `tokenizer.json` of a directory, or rebuilt from GGUF metadata.
 ///
@@ -17,6 +17,16 @@ pub fn source_tokenizer(source: &SourceModel) -> Result<Tokenizer, PipelineError
     match source.store().gguf() {
         Some(gguf) => Ok(Tokenizer::from_gguf_vocab(&vocabulary(gguf)?)?),
         None => Ok(Tokenizer::from_dir(directory(source.store().path()))?),
+    }
+}
+
+/// Says so when windows are longer than what the model was made for: figures would come from positions it never met.
+pub(crate) fn warn_of_length(context: usize, config: &ModelConfig, progress: Progress) {
+    let limit = config.max_positions;
+    if context > limit {
+        progress.say(&format!(
+            "warning: windows of {context} tokens; the model was made for {limit} positions"
+        ));
     }
 }
 

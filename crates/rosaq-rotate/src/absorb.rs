@@ -2,19 +2,24 @@
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
+use rayon::prelude::*;
 use rosaq_model::{BlockWeights, LinearWeights, ModelConfig};
 use rosaq_tensor::Matrix;
+
+/// Rows or columns that are turned at a time: whole tables in f64 would be the largest thing in memory. Slices are fixed, so
+/// that the result does not depend on the number of threads.
+const SLICE: usize = 256;
 
 /// Rotates what a linear reads: stored `w` `[out, in]` becomes `w R` (the paper's `Rᵀ W`), for inputs that arrive as `x R`.
 ///
 /// # Panics
 /// If `r` is not square of the linear's input width.
 pub fn rotate_input(w: &mut Matrix, r: MatRef<'_, f64>) {
-    assert_eq!((r.nrows(), r.ncols()), (w.cols, w.cols), "rotation of {} input channels", w.cols);
-    let stored = to_f64(w);
-    let mut rotated = Mat::<f64>::zeros(w.rows, w.cols);
-    matmul(rotated.as_mut(), Accum::Replace, stored.as_ref(), r, 1.0, par());
-    from_f64(rotated.as_ref(), view_mut(w));
+    let n = w.cols;
+    assert_eq!((r.nrows(), r.ncols()), (n, n), "rotation of {n} input channels");
+    w.data.par_chunks_mut((SLICE * n).max(1)).for_each(|rows| {
+        turn_columns(MatMut::from_row_major_slice_mut(rows, rows.len() / n, n), r);
+    });
 }
 
 /// Rotates what a linear writes: stored `w` becomes `Rᵀ w`, the bias `b` becomes `b R`, for outputs wanted as `y R`.
@@ -24,10 +29,7 @@ pub fn rotate_input(w: &mut Matrix, r: MatRef<'_, f64>) {
 pub fn rotate_output(linear: &mut LinearWeights, r: MatRef<'_, f64>) {
     let w = &mut linear.weight;
     assert_eq!((r.nrows(), r.ncols()), (w.rows, w.rows), "rotation of {} outputs", w.rows);
-    let stored = to_f64(w);
-    let mut rotated = Mat::<f64>::zeros(w.rows, w.cols);
-    matmul(rotated.as_mut(), Accum::Replace, r.transpose(), stored.as_ref(), 1.0, par());
-    from_f64(rotated.as_ref(), view_mut(w));
+    view_mut(w).par_col_chunks_mut(SLICE).for_each(|slice| turn_rows(slice, r));
     if let Some(bias) = &mut linear.bias {
         rotate_vector(bias, r);
     }
@@ -60,14 +62,18 @@ pub fn rotate_value_heads(block: &mut BlockWeights, config: &ModelConfig, bases:
 
 /// `w <- Rᵀ w`.
 fn turn_rows(w: MatMut<'_, f32>, r: MatRef<'_, f64>) {
-    let stored = Mat::from_fn(w.nrows(), w.ncols(), |i, j| f64::from(w[(i, j)]));
-    from_f64((r.transpose() * &stored).as_ref(), w);
+    let stored = to_f64(w.as_ref());
+    let mut turned = Mat::<f64>::zeros(w.nrows(), w.ncols());
+    matmul(turned.as_mut(), Accum::Replace, r.transpose(), stored.as_ref(), 1.0, Par::Seq);
+    from_f64(turned.as_ref(), w);
 }
 
 /// `w <- w R`.
 fn turn_columns(w: MatMut<'_, f32>, r: MatRef<'_, f64>) {
-    let stored = Mat::from_fn(w.nrows(), w.ncols(), |i, j| f64::from(w[(i, j)]));
-    from_f64((&stored * r).as_ref(), w);
+    let stored = to_f64(w.as_ref());
+    let mut turned = Mat::<f64>::zeros(w.nrows(), w.ncols());
+    matmul(turned.as_mut(), Accum::Replace, stored.as_ref(), r, 1.0, Par::Seq);
+    from_f64(turned.as_ref(), w);
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "weights are kept in f32")]
@@ -80,14 +86,8 @@ fn rotate_vector(b: &mut [f32], r: MatRef<'_, f64>) {
     }
 }
 
-/// All cores: the result of a faer product does not depend on how many there are, since only rows and columns are split.
-fn par() -> Par {
-    Par::rayon(0)
-}
-
-fn to_f64(w: &Matrix) -> Mat<f64> {
-    let view = MatRef::from_row_major_slice(&w.data, w.rows, w.cols);
-    Mat::from_fn(w.rows, w.cols, |i, j| f64::from(view[(i, j)]))
+fn to_f64(w: MatRef<'_, f32>) -> Mat<f64> {
+    Mat::from_fn(w.nrows(), w.ncols(), |i, j| f64::from(w[(i, j)]))
 }
 
 fn view_mut(w: &mut Matrix) -> MatMut<'_, f32> {

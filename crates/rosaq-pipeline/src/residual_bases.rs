@@ -1,0 +1,138 @@
+//! The residual's eigenbases, from the statistics on disk.
+
+use faer::{Mat, MatRef};
+use rosaq_calib::LayerStats;
+use rosaq_methods::{BlockBases, ResidualRotation, residual_basis};
+use rosaq_model::{ActivationSite, ModelConfig, ModelEnds};
+use rosaq_quant::round_to_f16;
+use rosaq_rotate::{Placement, rotate_ends};
+
+use crate::PipelineError;
+use crate::calibrate::StatsDir;
+
+/// The residual's bases, computed when asked for.
+pub(crate) struct ResidualBases<'a> {
+    config: &'a ModelConfig,
+    stats: &'a StatsDir,
+    rotation: Option<ResidualRotation>,
+    pooled: Option<Mat<f64>>,
+}
+
+impl<'a> ResidualBases<'a> {
+    /// Computes what all blocks share.
+    pub(crate) fn new(
+        config: &'a ModelConfig,
+        stats: &'a StatsDir,
+        rotation: Option<ResidualRotation>,
+    ) -> Result<Self, PipelineError> {
+        let pooled = match rotation {
+            Some(rotation) if rotation.placement == Placement::Absorbed => {
+                let gram = pooled_gram(config, stats)?;
+                let site = ActivationSite::AttentionInput;
+                Some(residual_basis(gram.as_ref(), &rotation, 0, site)?)
+            }
+            _ => None,
+        };
+        Ok(Self { config, stats, rotation, pooled })
+    }
+
+    /// The basis in which the linears of `site` read.
+    pub(crate) fn at(
+        &self,
+        layer: usize,
+        stats: &LayerStats,
+        site: ActivationSite,
+    ) -> Result<Option<Mat<f64>>, PipelineError> {
+        match (&self.pooled, &self.rotation) {
+            (Some(pooled), _) => Ok(Some(pooled.clone())),
+            (None, Some(rotation)) => site_basis(stats, layer, site, rotation).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The bases around one block; `known` is its attention basis where that was computed already.
+    pub(crate) fn around(
+        &self,
+        layer: usize,
+        stats: Option<&LayerStats>,
+        known: Option<Mat<f64>>,
+    ) -> Result<Option<BlockBases>, PipelineError> {
+        let (Some(rotation), Some(stats)) = (&self.rotation, stats) else {
+            return Ok(None);
+        };
+        if let Some(r) = &self.pooled {
+            return Ok(Some(BlockBases { attention: r.clone(), mlp: r.clone(), next: r.clone() }));
+        }
+        let is_last = layer + 1 == self.config.n_layers;
+        let shortcut = rotation.placement == Placement::Shortcut;
+        let (attention, mlp) = rayon::join(
+            || match known {
+                Some(basis) if shortcut => Ok(basis),
+                _ => site_basis(stats, layer, ActivationSite::AttentionInput, rotation),
+            },
+            || site_basis(stats, layer, ActivationSite::MlpInput, rotation),
+        );
+        let (attention, mlp) = (attention?, mlp?);
+        let next = if shortcut && !is_last {
+            self.loaded_basis(layer + 1, ActivationSite::AttentionInput, rotation)?
+        } else {
+            mlp.clone()
+        };
+        Ok(Some(BlockBases { attention, mlp, next }))
+    }
+
+    fn loaded_basis(
+        &self,
+        layer: usize,
+        site: ActivationSite,
+        rotation: &ResidualRotation,
+    ) -> Result<Mat<f64>, PipelineError> {
+        let stats = self.stats.load(layer, self.config)?;
+        site_basis(&stats, layer, site, rotation)
+    }
+
+    /// Embedding, last norm and head in their bases.
+    pub(crate) fn rotated_ends(&self, mut ends: ModelEnds) -> Result<ModelEnds, PipelineError> {
+        if let Some(rotation) = &self.rotation {
+            let last_layer = self.config.n_layers - 1;
+            let (first, last);
+            let (first, last): (MatRef<'_, f64>, MatRef<'_, f64>) = match &self.pooled {
+                Some(r) => (r.as_ref(), r.as_ref()),
+                None if rotation.placement == Placement::Online => return Ok(ends),
+                None => {
+                    first = self.loaded_basis(0, ActivationSite::AttentionInput, rotation)?;
+                    last = self.loaded_basis(last_layer, ActivationSite::MlpInput, rotation)?;
+                    (first.as_ref(), last.as_ref())
+                }
+            };
+            rotate_ends(&mut ends, rotation.placement, first, last);
+            ends.head_input.iter_mut().for_each(round_to_f16);
+        }
+        Ok(ends)
+    }
+}
+
+fn site_basis(
+    stats: &LayerStats,
+    layer: usize,
+    site: ActivationSite,
+    rotation: &ResidualRotation,
+) -> Result<Mat<f64>, PipelineError> {
+    Ok(residual_basis(stats.gram(site)?.view(), rotation, layer, site)?)
+}
+
+/// Sum over the residual's sites of `H / trace H`: every site counts alike.
+fn pooled_gram(config: &ModelConfig, stats: &StatsDir) -> Result<Mat<f64>, PipelineError> {
+    let mut pooled = Mat::<f64>::zeros(config.hidden_size, config.hidden_size);
+    for layer in 0..config.n_layers {
+        let stats = stats.load(layer, config)?;
+        for site in [ActivationSite::AttentionInput, ActivationSite::MlpInput] {
+            let gram = stats.gram(site)?;
+            let trace = gram.trace();
+            if trace > 0.0 {
+                pooled += faer::Scale(1.0 / trace) * gram.view();
+            }
+        }
+    }
+    Ok(pooled)
+}
