@@ -37,9 +37,11 @@ pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
         model,
         variants,
     };
-    let rows = compare(&job, progress)?;
+    let found = compare(&job, progress)?;
+    let rows = &found.rows;
     if flags.output.json {
-        print_json(&json!({ "model": job.model.display().to_string(), "rows": rows }))?;
+        print_json(&json!({ "model": job.model.display().to_string(), "rows": rows,
+            "calibration": found.calibration }))?;
     } else {
         let header = [
             "method",
@@ -50,10 +52,16 @@ pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
             "perplexity",
             "KL, nats",
             "±",
+            "size, MB",
             "CPU s",
             "peak MB",
         ];
         print_text(&table(&header, rows.iter().map(cells)))?;
+        if let Some(time) = &found.calibration {
+            let seconds = time.cpu_seconds;
+            print_text(&format!("calibration, shared by all: {seconds:.1} CPU s"))?;
+        }
+        print_text(&format!("checkpoints and statistics are kept in {}", job.out.display()))?;
     }
     Ok(Outcome::Done)
 }
@@ -72,6 +80,7 @@ fn cells(row: &CompareRow) -> Vec<String> {
         number(Some(row.perplexity), 3),
         number(row.kl, 5),
         number(row.kl_stderr, 5),
+        megabytes(row.total_bytes),
         number(row.cpu_seconds, 1),
         row.peak_rss_bytes.map_or_else(String::new, megabytes),
     ]

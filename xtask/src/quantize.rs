@@ -24,7 +24,7 @@ pub(crate) fn run(flags: &QuantizeFlags) -> anyhow::Result<Outcome> {
     let tokens = if flags.no_eval { None } else { Some(tokens(flags, &job)?) };
     let mut report = quantize(&job, None, progress)?;
     if let Some(tokens) = &tokens {
-        report.evaluation = Some(measure(&job, tokens, progress)?);
+        measure(&job, tokens, &mut report, progress)?;
         write_report(&job.out, &report)?;
     }
     if flags.output.json {
@@ -73,11 +73,14 @@ fn tokens(flags: &QuantizeFlags, job: &QuantizeJob) -> anyhow::Result<EvalTokens
 fn measure(
     job: &QuantizeJob,
     tokens: &EvalTokens,
+    report: &mut QuantizeReport,
     progress: Progress,
-) -> anyhow::Result<Evaluation> {
+) -> anyhow::Result<()> {
     let reference = EvalModel::open(&job.model)?.into_reference(tokens, progress)?;
     let quantized = EvalModel::open(&job.out)?;
-    Ok(quantized.evaluate(tokens, Some(&reference), progress)?)
+    report.evaluation = Some(quantized.evaluate(tokens, Some(&reference), progress)?);
+    report.golden = Some(quantized.golden_logits(tokens)?);
+    Ok(())
 }
 
 /// Whether the rise of perplexity stays under the bar.
@@ -102,7 +105,7 @@ fn summary(report: &QuantizeReport) -> Value {
         "perplexity": evaluation.map(|e| json!({"fp16": e.reference_perplexity, "quantized": e.perplexity})),
         "kl": evaluation.and_then(|e| e.kl), "evaluation": evaluation,
         "cpu_seconds": report.cpu_seconds, "floor_cpu_seconds": report.floor_cpu_seconds,
-        "wall_seconds": report.wall_seconds,
+        "wall_seconds": report.wall_seconds, "resumed": report.resumed,
         "peak_rss_bytes": report.peak_rss_bytes, "peak_rss_bytes_with_evaluation": peak_rss_bytes(),
         "stages": report.stages, "out": report.out,
     })
@@ -132,7 +135,8 @@ fn human(report: &QuantizeReport) -> String {
         }
         rows.push(row("tokens scored, context", format!("{}, {}", e.tokens, e.context)));
     }
-    rows.push(row("CPU seconds", format!("{:.1}", report.cpu_seconds)));
+    let label = if report.resumed { "CPU seconds since it was resumed" } else { "CPU seconds" };
+    rows.push(row(label, format!("{:.1}", report.cpu_seconds)));
     if let Some(floor) = report.floor_cpu_seconds {
         rows.push(row("  at the measured GEMM rate at least", format!("{floor:.1}")));
     }

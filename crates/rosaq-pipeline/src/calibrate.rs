@@ -60,8 +60,16 @@ const RATE_SAMPLES: usize = 4;
 /// Products of a pass below which its time is not worth comparing: measuring takes about a second.
 const RATE_WORTHWHILE: f64 = 5e12;
 
-/// Makes sure that `stats` holds what `requirements` ask for, for every layer. Returns the mean f32 GEMM rate of one core
-/// met on the way, in 1e9 operations per second, when there was much to do.
+/// What a calibration came to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Calibrated {
+    /// Whether anything was missing.
+    pub(crate) worked: bool,
+    /// The mean f32 GEMM rate of one core met on the way, in 1e9 operations per second, when there was much to do.
+    pub(crate) gemm_rate: Option<f64>,
+}
+
+/// Makes sure that `stats` holds what `requirements` ask for, for every layer.
 ///
 /// # Errors
 /// Models that cannot be loaded or overflow, a full disk.
@@ -71,12 +79,12 @@ pub(crate) fn calibrate(
     requirements: Requirements,
     stats: &StatsDir,
     progress: Progress,
-) -> Result<Option<f64>, PipelineError> {
+) -> Result<Calibrated, PipelineError> {
     let config = source.config();
     let missing: Vec<bool> =
         (0..config.n_layers).map(|l| !stats.has(l, config, requirements)).collect();
     let Some(last) = missing.iter().rposition(|&m| m) else {
-        return Ok(None);
+        return Ok(Calibrated { worked: false, gemm_rate: None });
     };
     let snapshot = Snapshot { path: stats.dir.join("hidden.state"), key: stats.key };
     let first_missing = missing.iter().position(|&m| m).unwrap_or(0);
@@ -115,7 +123,8 @@ pub(crate) fn calibrate(
     }
     snapshot.remove();
     stage.finish();
-    Ok(is_long.then(|| rates.iter().sum::<f64>() / rates.len() as f64))
+    let gemm_rate = is_long.then(|| rates.iter().sum::<f64>() / rates.len() as f64);
+    Ok(Calibrated { worked: true, gemm_rate })
 }
 
 /// Hidden states between two layers, on disk, from which a killed run goes on.
@@ -182,4 +191,72 @@ const SNAPSHOT_CHUNK: usize = 1 << 20;
 
 fn to_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rosaq_model::ActivationSite;
+
+    use super::*;
+
+    const KEY: Fingerprint = [3; 32];
+
+    fn model() -> SourceModel {
+        let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/tiny-llama");
+        SourceModel::open(Path::new(fixture)).unwrap()
+    }
+
+    fn windows() -> TokenWindows {
+        TokenWindows::new((0..128).map(|i| i * 7 % 256).collect(), 32).unwrap()
+    }
+
+    fn collect(dir: &Path) -> Vec<Vec<u8>> {
+        let (source, stats) = (model(), StatsDir::open(dir.to_owned(), KEY).unwrap());
+        let needs = Requirements::grams_at(&[ActivationSite::DownInput]);
+        assert!(calibrate(&source, &windows(), needs, &stats, Progress::Quiet).unwrap().worked);
+        assert!(!calibrate(&source, &windows(), needs, &stats, Progress::Quiet).unwrap().worked);
+        (0..source.config().n_layers).map(|l| fs::read(stats.layer_path(l)).unwrap()).collect()
+    }
+
+    /// What a run leaves that was killed after layer 0: its statistics and the hidden states behind it.
+    fn leave_after_first_layer(dir: &Path, whole: &[Vec<u8>], scale: f32) {
+        let source = model();
+        let mut hidden = source.embed(windows().tokens()).unwrap().data;
+        let rope = RopeTable::new(source.config(), 32);
+        let block = LoadedBlock::Owned(Box::new(source.load_block(0).unwrap()));
+        let mut ignored = StatsCollector::new(source.config(), Requirements::NONE);
+        let pass = LayerPass { config: source.config(), rope: &rope, layer: 0 };
+        pass.run(&block, &[32; 4], &mut hidden, &mut ignored, &|_| Ok(())).unwrap();
+        hidden.iter_mut().for_each(|h| *h *= scale);
+        let stats = StatsDir::open(dir.to_owned(), KEY).unwrap();
+        fs::write(stats.layer_path(0), &whole[0]).unwrap();
+        Snapshot { path: dir.join("hidden.state"), key: KEY }.save(1, &hidden).unwrap();
+    }
+
+    #[test]
+    fn a_snapshot_of_the_hidden_states_is_gone_on_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = collect(&dir.path().join("whole"));
+        let resumed = dir.path().join("resumed");
+        leave_after_first_layer(&resumed, &whole, 1.0);
+        assert!(collect(&resumed) == whole);
+        // Were it not read, other hidden states would change nothing.
+        let other = dir.path().join("other");
+        leave_after_first_layer(&other, &whole, 2.0);
+        assert!(collect(&other) != whole);
+        assert!(!other.join("hidden.state").exists());
+    }
+
+    #[test]
+    fn a_damaged_snapshot_is_not_gone_on_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = collect(&dir.path().join("whole"));
+        let damaged = dir.path().join("damaged");
+        leave_after_first_layer(&damaged, &whole, 2.0);
+        let path = damaged.join("hidden.state");
+        let mut bytes = fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&path, bytes).unwrap();
+        assert!(collect(&damaged) == whole);
+    }
 }

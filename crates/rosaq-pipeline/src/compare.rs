@@ -10,9 +10,15 @@ use rosaq_model::SourceModel;
 use rosaq_saliency::SaliencyRule;
 use serde::Serialize;
 
+use crate::calibrate::{StatsDir, calibrate};
+use crate::fingerprint::{calibration_fingerprint, model_fingerprint};
+use crate::quantize::f16_bytes;
+use crate::tokens::{source_tokenizer, warn_of_length};
+use crate::usage::{StageTime, reset_peak_rss};
+use crate::workdir::lock;
 use crate::{
-    CalibrationSet, EvalModel, EvalText, PipelineError, Progress, QuantizeJob, Reference,
-    Stopwatch, peak_rss_bytes, quantize,
+    CalibrationSet, EvalModel, EvalText, EvalTokens, Evaluation, PipelineError, Progress,
+    QuantizeJob, QuantizeReport, Reference, Stopwatch, quantize, write_report,
 };
 
 /// One row to be: a method at a width.
@@ -57,84 +63,170 @@ pub struct CompareRow {
     pub bits_per_weight: f64,
     /// Information bits of the linears alone.
     pub weight_bits: f64,
+    /// Bytes of the checkpoint's weights, embeddings included.
+    pub total_bytes: u64,
     /// Perplexity from the reloaded checkpoint.
     pub perplexity: f64,
     /// KL divergence from the source model, nats per token.
     pub kl: Option<f64>,
     /// Its standard error.
     pub kl_stderr: Option<f64>,
-    /// Processor seconds of quantization, calibration included where it was not shared.
+    /// Processor seconds of quantization; the calibration, which all share, stands beside the rows.
     pub cpu_seconds: Option<f64>,
-    /// Largest resident set of the process when the method was done.
+    /// Largest resident set while it was made (of the whole process where the system cannot tell).
     pub peak_rss_bytes: Option<u64>,
 }
 
-/// Quantizes with every variant, reloads each checkpoint and measures it. FP16 comes first, the others by falling quality
-/// (KL divergence). Finished checkpoints are kept, so that a killed comparison goes on.
+/// A finished comparison.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Comparison {
+    /// FP16 first, then the others by falling quality (KL divergence).
+    pub rows: Vec<CompareRow>,
+    /// What the calibration took that all methods share; `None` when it had been done before or no method needed it.
+    pub calibration: Option<StageTime>,
+}
+
+/// Quantizes with every variant, reloads each checkpoint and measures it. Statistics, checkpoints and measurements are
+/// kept, so that a killed comparison goes on and another method can be added later.
 ///
 /// # Errors
 /// As [`quantize`] and [`EvalModel::evaluate`].
-pub fn compare(job: &CompareJob, progress: Progress) -> Result<Vec<CompareRow>, PipelineError> {
+pub fn compare(job: &CompareJob, progress: Progress) -> Result<Comparison, PipelineError> {
     let source = SourceModel::open(&job.model)?;
     for variant in &job.variants {
         find(&variant.method)?.plan(source.config(), &variant.settings)?; // fail before hours of work
     }
     let statistics = job.out.join("statistics");
-    if job.fresh && statistics.exists() {
+    fs::create_dir_all(&statistics).map_err(PipelineError::disk("create", &statistics))?;
+    let _lock = lock(&job.out, &job.out)?;
+    if job.fresh {
         fs::remove_dir_all(&statistics).map_err(PipelineError::disk("remove", &statistics))?;
     }
     let original = EvalModel::open(&job.model)?;
     let tokens = original.tokens(&job.text)?;
-    let reference = original.into_reference(&tokens, progress)?;
+    let shared = SharedStatistics { dir: statistics, requirements: union(job)? };
+    let calibration = prepare_statistics(job, &source, &shared, progress)?;
+    let mut run = Run {
+        job,
+        shared,
+        tokens,
+        original: Some(original),
+        reference: None,
+        reference_perplexity: None,
+        progress,
+    };
     let mut rows = Vec::new();
     for variant in job.variants.iter().filter(|v| v.method != "fp16") {
-        rows.push(run_variant(job, variant, &tokens, &reference, progress)?);
+        rows.push(run.row(variant)?);
     }
     rows.sort_by(|a, b| a.kl.partial_cmp(&b.kl).unwrap_or(Ordering::Equal));
-    rows.insert(0, fp16_row(&reference));
-    Ok(rows)
+    rows.insert(0, fp16_row(&source, run.reference_perplexity()?));
+    Ok(Comparison { rows, calibration })
 }
 
-fn run_variant(
+/// The dense pass that all methods share.
+fn prepare_statistics(
     job: &CompareJob,
-    variant: &Variant,
-    tokens: &crate::EvalTokens,
-    reference: &Reference,
+    source: &SourceModel,
+    shared: &SharedStatistics,
     progress: Progress,
-) -> Result<CompareRow, PipelineError> {
-    let s = &variant.settings;
-    let name = directory_name(variant);
-    progress.say(&format!("== {name}"));
-    let one = QuantizeJob {
-        model: job.model.clone(),
-        method: variant.method.clone(),
-        settings: s.clone(),
-        calibration: job.calibration.clone(),
-        out: job.out.join(name),
-        fresh: job.fresh,
-    };
-    let shared = SharedStatistics { dir: job.out.join("statistics"), requirements: union(job)? };
+) -> Result<Option<StageTime>, PipelineError> {
+    if !shared.requirements.any {
+        return Ok(None);
+    }
+    let windows = job.calibration.windows(&source_tokenizer(source)?)?;
+    warn_of_length(windows.context(), source.config(), progress);
+    let model = model_fingerprint(source)?;
+    let key = calibration_fingerprint(&model, windows.tokens(), windows.context());
+    let stats = StatsDir::open(shared.dir.clone(), key)?;
     let watch = Stopwatch::start();
-    let report = quantize(&one, Some(&shared), progress)?;
-    let time = watch.stop("quantize");
-    let found = EvalModel::open(&one.out)?.evaluate(tokens, Some(reference), progress)?;
-    let label = match &report.placement {
-        Some(placement) => format!("{} ({placement})", report.method),
-        None => report.method.clone(),
-    };
-    Ok(CompareRow {
-        method: report.method,
-        label,
-        bits: Some(s.bits.get()),
-        group_size: Some(s.group_size),
-        bits_per_weight: report.bits_per_weight,
-        weight_bits: report.weight_bits,
-        perplexity: found.perplexity,
-        kl: found.kl,
-        kl_stderr: found.kl_stderr,
-        cpu_seconds: Some(report.cpu_seconds.max(time.cpu_seconds)),
-        peak_rss_bytes: report.peak_rss_bytes.or_else(peak_rss_bytes),
-    })
+    let worked = calibrate(source, &windows, shared.requirements, &stats, progress)?.worked;
+    Ok(worked.then(|| watch.stop("calibrate")))
+}
+
+/// A comparison under way.
+struct Run<'a> {
+    job: &'a CompareJob,
+    shared: SharedStatistics,
+    tokens: EvalTokens,
+    /// The source model until it has become the reference.
+    original: Option<EvalModel>,
+    reference: Option<Reference>,
+    /// Its perplexity on these tokens, once met in a report.
+    reference_perplexity: Option<f64>,
+    progress: Progress,
+}
+
+impl Run<'_> {
+    fn row(&mut self, variant: &Variant) -> Result<CompareRow, PipelineError> {
+        let (job, s, name) = (self.job, &variant.settings, directory_name(variant));
+        self.progress.say(&format!("== {name}"));
+        let one = QuantizeJob {
+            model: job.model.clone(),
+            method: variant.method.clone(),
+            settings: s.clone(),
+            calibration: job.calibration.clone(),
+            out: job.out.join(name),
+            fresh: job.fresh,
+        };
+        reset_peak_rss();
+        let mut report = quantize(&one, Some(&self.shared), self.progress)?;
+        let found = self.measured(&one, &mut report)?;
+        let label = match &report.placement {
+            Some(placement) => format!("{} ({placement})", report.method),
+            None => report.method.clone(),
+        };
+        Ok(CompareRow {
+            method: report.method,
+            label,
+            bits: Some(s.bits.get()),
+            group_size: Some(s.group_size),
+            bits_per_weight: report.bits_per_weight,
+            weight_bits: report.weight_bits,
+            total_bytes: report.total_bytes,
+            perplexity: found.perplexity,
+            kl: found.kl,
+            kl_stderr: found.kl_stderr,
+            cpu_seconds: Some(report.cpu_seconds),
+            peak_rss_bytes: report.peak_rss_bytes,
+        })
+    }
+
+    /// The quality of a finished checkpoint: as its report has it when it was measured on these tokens, else measured now.
+    fn measured(
+        &mut self,
+        job: &QuantizeJob,
+        report: &mut QuantizeReport,
+    ) -> Result<Evaluation, PipelineError> {
+        let key = self.tokens.fingerprint();
+        if let Some(found) = report.evaluation.as_ref().filter(|e| e.fingerprint == key) {
+            self.reference_perplexity = found.reference_perplexity;
+            return Ok(found.clone());
+        }
+        self.prepare_reference()?;
+        let model = EvalModel::open(&job.out)?;
+        let found = model.evaluate(&self.tokens, self.reference.as_ref(), self.progress)?;
+        report.golden = Some(model.golden_logits(&self.tokens)?);
+        report.evaluation = Some(found.clone());
+        write_report(&job.out, report)?;
+        Ok(found)
+    }
+
+    fn prepare_reference(&mut self) -> Result<(), PipelineError> {
+        if let Some(original) = self.original.take() {
+            self.reference = Some(original.into_reference(&self.tokens, self.progress)?);
+        }
+        Ok(())
+    }
+
+    fn reference_perplexity(&mut self) -> Result<f64, PipelineError> {
+        // Known without a pass when every row had been measured before.
+        if let Some(known) = self.reference_perplexity {
+            return Ok(known);
+        }
+        self.prepare_reference()?;
+        Ok(self.reference.as_ref().map_or(f64::NAN, |r| r.score().perplexity))
+    }
 }
 
 /// A name that tells apart every combination of settings, so that comparisons can share a directory.
@@ -182,7 +274,7 @@ fn union(job: &CompareJob) -> Result<Requirements, PipelineError> {
     Ok(all)
 }
 
-fn fp16_row(reference: &Reference) -> CompareRow {
+fn fp16_row(source: &SourceModel, perplexity: f64) -> CompareRow {
     CompareRow {
         method: "fp16".to_owned(),
         label: "fp16".to_owned(),
@@ -190,7 +282,8 @@ fn fp16_row(reference: &Reference) -> CompareRow {
         group_size: None,
         bits_per_weight: 16.0,
         weight_bits: 16.0,
-        perplexity: reference.score().perplexity,
+        total_bytes: f16_bytes(source.config()),
+        perplexity,
         kl: Some(0.0),
         kl_stderr: Some(0.0),
         cpu_seconds: None,

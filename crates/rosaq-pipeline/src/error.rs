@@ -62,6 +62,14 @@ pub enum PipelineError {
         #[source]
         source: serde_json::Error,
     },
+    /// A checkpoint computes something else than when it was made.
+    #[error("\"{}\": logits differ by {distance:.1e} (relative) from those it had when it was made; its files are as they were written, so suspect the kernels of this processor", path.display())]
+    OtherLogits {
+        /// The checkpoint.
+        path: PathBuf,
+        /// `‖a − b‖ / ‖b‖`.
+        distance: f64,
+    },
     /// Another process works on the same target.
     #[error("\"{}\" is being written by another process; wait for it or choose another `--out`", path.display())]
     Busy {

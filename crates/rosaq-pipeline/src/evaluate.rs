@@ -9,7 +9,8 @@ use rosaq_runtime::{Model, RuntimeError};
 use rosaq_tensor::Matrix;
 use rosaq_text::{AddSpecial, TextError, TokenWindows, Tokenizer, perplexity_text};
 
-use crate::report::Evaluation;
+use crate::fingerprint::{calibration_fingerprint, hex};
+use crate::report::{Evaluation, GoldenLogits};
 use crate::tokens::{source_tokenizer, warn_of_length};
 use crate::{PipelineError, Progress};
 
@@ -27,6 +28,11 @@ pub struct EvalText {
 /// The usual context of perplexities in the quantization literature.
 const DEFAULT_CONTEXT: usize = 2048;
 
+/// Tokens of the prompt whose logits are kept.
+const GOLDEN_PROMPT: usize = 16;
+/// About so many of its logits are.
+const GOLDEN_LOGITS: usize = 64;
+
 /// A model opened for evaluation, with its tokenizer.
 #[derive(Debug)]
 pub struct EvalModel {
@@ -38,6 +44,7 @@ pub struct EvalModel {
 #[derive(Debug)]
 pub struct EvalTokens {
     windows: TokenWindows,
+    fingerprint: String,
     path: PathBuf,
     form: String,
 }
@@ -99,7 +106,8 @@ impl EvalModel {
         if let Some(n) = text.max_segments {
             windows = windows.take(n);
         }
-        Ok(EvalTokens { windows, path: text.path.clone(), form: form.to_string() })
+        let fingerprint = hex(&calibration_fingerprint(&[0; 32], windows.tokens(), context));
+        Ok(EvalTokens { windows, fingerprint, path: text.path.clone(), form: form.to_string() })
     }
 
     /// Runs the model as the reference of comparisons.
@@ -120,6 +128,17 @@ impl EvalModel {
         })?;
         stage.finish();
         Ok(Reference { model: self, hidden, score })
+    }
+
+    /// A few logits behind the first tokens of `tokens`, for `verify` to find again.
+    ///
+    /// # Errors
+    /// Forward-pass errors.
+    pub fn golden_logits(&self, tokens: &EvalTokens) -> Result<GoldenLogits, PipelineError> {
+        let ids = &tokens.windows.tokens()[..GOLDEN_PROMPT.min(tokens.windows.context())];
+        let stride = (self.model.config().vocab_size / GOLDEN_LOGITS).max(1);
+        let logits = sampled_logits(&self.model, ids, stride)?;
+        Ok(GoldenLogits { ids: ids.to_vec(), stride, logits })
     }
 
     /// Perplexity alone, or with the KL divergence from `reference`.
@@ -147,6 +166,7 @@ impl EvalModel {
         };
         stage.finish();
         Ok(Evaluation {
+            fingerprint: tokens.fingerprint.clone(),
             text: tokens.path.display().to_string(),
             text_form: tokens.form.clone(),
             context: tokens.windows.context(),
@@ -156,6 +176,25 @@ impl EvalModel {
             kl: score.kl,
             kl_stderr: score.kl_stderr,
         })
+    }
+}
+
+/// Every `stride`-th logit after the last of `ids`.
+pub(crate) fn sampled_logits(
+    model: &Model,
+    ids: &[u32],
+    stride: usize,
+) -> Result<Vec<f32>, RuntimeError> {
+    let logits = model.logits(ids)?;
+    let last = logits.data.chunks_exact(logits.cols).next_back().unwrap_or_default();
+    Ok(last.iter().step_by(stride).copied().collect())
+}
+
+impl EvalTokens {
+    /// Identifies the tokens and their division into windows.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 }
 

@@ -100,7 +100,7 @@ impl Prepared<'_> {
             let watch = Stopwatch::start();
             let wanted =
                 shared.map_or(self.requirements, |s| s.requirements.union(self.requirements));
-            let rate = calibrate(source, windows, wanted, &stats, progress)?;
+            let rate = calibrate(source, windows, wanted, &stats, progress)?.gemm_rate;
             stages.push(watch.stop("calibrate"));
             floor = rate.map(|rate| floor_seconds(source.config(), plan, windows, rate));
         }
@@ -115,6 +115,7 @@ impl Prepared<'_> {
         stages.push(watch.stop("quantize and write"));
         let mut report = build_report(job, plan, source, sizes, stages, &total);
         report.floor_cpu_seconds = floor;
+        report.resumed = work.resumed();
         write_report(staging, &report)?;
         Ok(report)
     }
@@ -122,7 +123,7 @@ impl Prepared<'_> {
 
 /// What saved work belongs to.
 pub(crate) struct Keys {
-    calibration: Fingerprint,
+    pub(crate) calibration: Fingerprint,
     /// Everything that decides the bytes of the result.
     pub(crate) job: Fingerprint,
 }
@@ -198,12 +199,14 @@ fn build_report(
         total_bytes: sizes.total_bytes,
         source_bytes_f16: f16_bytes(source.config()),
         cpu_seconds: time.cpu_seconds,
+        resumed: false,
         floor_cpu_seconds: None,
         wall_seconds: time.wall_seconds,
         peak_rss_bytes: peak_rss_bytes(),
         stages,
         out: job.out.display().to_string(),
         evaluation: None,
+        golden: None,
     }
 }
 

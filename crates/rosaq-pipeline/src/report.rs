@@ -28,8 +28,10 @@ pub struct QuantizeReport {
     pub total_bytes: u64,
     /// Bytes of the whole model in f16.
     pub source_bytes_f16: u64,
-    /// Processor seconds of calibration and quantization.
+    /// Processor seconds of calibration and quantization; after a resumed run, those of its last part.
     pub cpu_seconds: f64,
+    /// Whether the run went on where an earlier one had been ended.
+    pub resumed: bool,
     /// Processor seconds that forward pass, Gram matrices and eigenbases would take at the f32 GEMM rate measured in the same
     /// run; `None` when nothing was calibrated.
     pub floor_cpu_seconds: Option<f64>,
@@ -43,11 +45,15 @@ pub struct QuantizeReport {
     pub out: String,
     /// Measured on the reloaded checkpoint, once it has been.
     pub evaluation: Option<Evaluation>,
+    /// Logits of the reloaded checkpoint, by which `verify` tells whether it still computes the same.
+    pub golden: Option<GoldenLogits>,
 }
 
 /// Quality of a model on a text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
+    /// Identifies source model and tokens, so that a measurement can be told from one of another text.
+    pub fingerprint: String,
     /// The text's file.
     pub text: String,
     /// How the text was taken from its file.
@@ -64,6 +70,17 @@ pub struct Evaluation {
     pub kl: Option<f64>,
     /// Its standard error.
     pub kl_stderr: Option<f64>,
+}
+
+/// A few logits of the checkpoint as it was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GoldenLogits {
+    /// The prompt's token ids.
+    pub ids: Vec<u32>,
+    /// Every so many-th logit after the last of them is kept.
+    pub stride: usize,
+    /// Those logits.
+    pub logits: Vec<f32>,
 }
 
 const FILE: &str = "rosaq-report.json";
@@ -83,6 +100,11 @@ pub fn write_report(dir: &Path, report: &QuantizeReport) -> Result<(), PipelineE
         drop(fs::remove_file(&temporary)); // the failure that led here is the one to report
     }
     written.map_err(failed)
+}
+
+/// Whether a checkpoint directory still has its report.
+pub(crate) fn has_report(dir: &Path) -> bool {
+    dir.join(FILE).exists()
 }
 
 /// Reads the report of a checkpoint directory.

@@ -42,7 +42,13 @@ impl Stopwatch {
     }
 }
 
-/// The largest resident set of this process so far, in bytes; `None` where the system does not say.
+/// Forgets the largest resident set so far, where the system can (Linux), so that stages can be told apart.
+pub fn reset_peak_rss() {
+    const PEAK: &str = "5"; // proc(5), clear_refs: reset the peak resident set
+    let _ = std::fs::write("/proc/self/clear_refs", PEAK); // elsewhere the peak stays the process's
+}
+
+/// The largest resident set of this process since the start or the last [`reset_peak_rss`], in bytes; `None` where the system does not say.
 #[must_use]
 pub fn peak_rss_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

@@ -13,6 +13,8 @@ use crate::PipelineError;
 #[derive(Debug)]
 pub(crate) struct WorkDir {
     root: PathBuf,
+    /// Whether an earlier run of the same job was here.
+    resumed: bool,
     /// Held while the job runs; the system lets go of it when the process ends, however it ends.
     _lock: fs::File,
 }
@@ -44,12 +46,13 @@ impl WorkDir {
         let root = beside(target, ".work")?;
         fs::create_dir_all(&root).map_err(PipelineError::disk("create", &root))?;
         let lock = lock(&root, target)?;
-        let work = Self { root, _lock: lock };
+        let mut work = Self { root, resumed: false, _lock: lock };
         restore(&work.replaced(), target)?;
         if fresh {
             remove_dir(&work.statistics())?;
         }
-        if fresh || !work.belongs_to(job) {
+        work.resumed = !fresh && work.belongs_to(job);
+        if !work.resumed {
             remove_dir(&work.staging())?;
         }
         for dir in [work.statistics(), work.staging()] {
@@ -58,6 +61,11 @@ impl WorkDir {
         }
         work.claim(job)?;
         Ok(work)
+    }
+
+    /// Whether this run goes on where another one of the same job ended.
+    pub(crate) fn resumed(&self) -> bool {
+        self.resumed
     }
 
     /// Where statistics are saved.
@@ -151,7 +159,8 @@ fn beside(path: &Path, suffix: &str) -> Result<PathBuf, PipelineError> {
     Ok(path.with_file_name(hidden))
 }
 
-fn lock(root: &Path, target: &Path) -> Result<fs::File, PipelineError> {
+/// Takes the lock of the directory `root`, which serves the making of `target`; it goes when the process ends.
+pub(crate) fn lock(root: &Path, target: &Path) -> Result<fs::File, PipelineError> {
     let path = root.join("lock");
     let file = fs::File::create(&path).map_err(PipelineError::disk("create", &path))?;
     match file.try_lock() {
