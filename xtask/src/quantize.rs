@@ -146,3 +146,15 @@ fn human(report: &QuantizeReport) -> String {
     }
     format!("{}\nsaved in {}", table(&[&report.model, ""], rows), report.out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_directories_keep_the_dots_of_a_name() {
+        let out = |model: &str| default_out(Path::new(model), "rtn-int4");
+        assert_eq!(out("models/Llama-3.2-1B"), Path::new("out/Llama-3.2-1B-rtn-int4"));
+        assert_eq!(out("SmolLM2.Q4_1.gguf"), Path::new("out/SmolLM2.Q4_1-rtn-int4"));
+    }
+}

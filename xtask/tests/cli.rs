@@ -157,6 +157,11 @@ fn compare_reports_a_row_of_every_key_for_each_variant() {
         rows.iter().map(|row| serde_json::json!([row["method"], row["bits"], row["kl"]])).collect()
     };
     assert_eq!(quality(&again), quality(&json));
+    let seconds = json["calibration"]["cpu_seconds"].as_f64().unwrap();
+    assert!(seconds > 0.0);
+    assert_eq!(again["calibration"], Value::Null, "nothing was left to calibrate");
+    let rows = again["rows"].as_array().unwrap();
+    assert_eq!(rows[0]["perplexity"], json["rows"][0]["perplexity"], "FP16 is remembered too");
 }
 
 #[test]
@@ -167,6 +172,17 @@ fn verify_reports_what_it_read() {
     let json = run(&["verify", text(&out), "--json"]).exits(0).json();
     check_keys(&json, &["checkpoint", "files", "tensors", "bytes"]);
     assert_eq!(json["files"], 5);
+    assert_eq!(number(&json, "logits_distance"), 0.0);
+    // A report that tells of other logits stands for kernels that compute something else.
+    let report = out.join("rosaq-report.json");
+    let mut content: Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
+    content["golden"]["logits"][3] = serde_json::json!(1e3);
+    fs::write(&report, content.to_string()).unwrap();
+    run(&["verify", text(&out)]).refused(2, &[text(&out), "logits", "kernels"]);
+    fs::write(&report, "{}").unwrap();
+    run(&["verify", text(&out)]).refused(2, &["rosaq-report.json", "--fresh"]);
+    fs::remove_file(&report).unwrap();
+    run(&["verify", text(&out)]).exits(0);
     run(&["verify", text(&fixture("tiny-llama"))])
         .refused(2, &["tiny-llama", "config.json", "quantize"]);
 }
@@ -271,6 +287,8 @@ fn a_missed_bar_ends_with_code_3_and_keeps_the_result() {
     assert!(missed.stderr.contains("0.0001"), "{missed:#?}");
     run(&["verify", text(&out)]).exits(0);
     quantize(&model, &out, &[&flags[..], &["1e9"]].concat()).exits(0).json();
+    quantize(&model, &out, &[&flags[..], &["1", "--no-eval"]].concat())
+        .refused(2, &["--no-eval", "--max-ppl-increase"]);
 }
 
 #[test]
