@@ -1,12 +1,10 @@
 //! AWQ's search for channel scales.
 
-use std::cmp::Ordering;
-
-use faer::linalg::matmul::triangular::{BlockStructure, matmul};
-use faer::{Accum, Mat, MatRef, Par};
+use faer::MatRef;
 use rayon::prelude::*;
 use rosaq_tensor::Matrix;
 
+use crate::output_error::{half_gram, output_energy};
 use crate::{Grid, fit_group};
 
 /// The scales found and what they are worth.
@@ -96,44 +94,13 @@ fn rounding_loss(
             }
         }
     }
-    let e = MatRef::from_row_major_slice(&error, rows.len(), n);
-    let mut through = Mat::<f32>::zeros(n, rows.len());
-    matmul(
-        through.as_mut(),
-        BlockStructure::Rectangular,
-        Accum::Replace,
-        half_gram,
-        BlockStructure::TriangularLower,
-        e.transpose(),
-        BlockStructure::Rectangular,
-        1.0,
-        Par::Seq,
-    );
-    let mut loss = 0.0;
-    for (row_idx, error) in error.chunks_exact(n).enumerate() {
-        let column = through.col(row_idx);
-        loss += error
-            .iter()
-            .enumerate()
-            .map(|(i, &e)| f64::from(e) * f64::from(column[i]))
-            .sum::<f64>();
-    }
-    2.0 * loss
-}
-
-/// The lower triangle `T` of the Gram matrix with half its diagonal, in f32: `H = T + Tᵀ`, so that `tr(E H Eᵀ)` is
-/// `2 tr(E T Eᵀ)` for half the operations.
-#[expect(clippy::cast_possible_truncation, reason = "the loss is measured in f32")]
-fn half_gram(gram: MatRef<'_, f64>) -> Mat<f32> {
-    Mat::from_fn(gram.nrows(), gram.ncols(), |i, j| match i.cmp(&j) {
-        Ordering::Less => 0.0,
-        Ordering::Equal => (0.5 * gram[(i, j)]) as f32,
-        Ordering::Greater => gram[(i, j)] as f32,
-    })
+    output_energy(&error, half_gram)
 }
 
 #[cfg(test)]
 mod tests {
+    use faer::Mat;
+
     use super::*;
 
     fn weights() -> Matrix {

@@ -4,15 +4,19 @@
 mod channel_scale;
 mod clip;
 mod error;
+mod gptq;
 mod grid;
 mod group;
 mod matrix;
 mod nearest;
+mod output_error;
 
 pub use channel_scale::{ChannelScale, search_channel_scale};
 pub use clip::clip_groups;
 pub use error::QuantError;
+pub use gptq::{GptqOptions, pack_gptq};
 pub use grid::Grid;
-pub use group::{GroupParams, fit_group};
+pub use group::{GroupParams, fit_group, fit_group_shrunk, search_group};
 pub use matrix::{pack_nearest, reorder_columns, round_to_f16};
 pub use nearest::{QuantizedMatrix, quantize_nearest};
+pub use output_error::{OutputError, output_error};
