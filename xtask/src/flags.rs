@@ -142,6 +142,12 @@ pub(crate) struct MethodFlags {
     /// A named set of settings
     #[arg(long)]
     preset: Option<PresetName>,
+    /// GPTQ: channels of largest energy first, in groups fitted beforehand
+    #[arg(long)]
+    act_order: bool,
+    /// GPTQ: ranges tried for each group; 0 takes its whole range [default: 0; spinquant: 10]
+    #[arg(long, value_name = "STEPS")]
+    scale_steps: Option<usize>,
     /// Seed of random choices
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -161,6 +167,9 @@ impl MethodFlags {
         settings.saliency =
             self.saliency.parse::<rosaq_pipeline::SaliencyRule>()?.with_seed(self.seed);
         settings.placement = rotation.map(str::parse).transpose()?;
+        settings.act_order = self.act_order;
+        settings.scale_steps = self.scale_steps;
+        settings.seed = self.seed;
         settings.preset = self.preset.map(|PresetName::Paper| Preset::Paper);
         Ok(settings)
     }
@@ -205,7 +214,7 @@ pub(crate) fn parse_group_size(text: &str) -> Result<usize, String> {
 pub(crate) struct QuantizeFlags {
     #[command(flatten)]
     pub(crate) model: ModelFlags,
-    /// The method: fp16, rtn, mixed, rosaq
+    /// The method: fp16, rtn, gptq, awq, mixed, rosaq
     #[arg(long, default_value = "rosaq")]
     pub(crate) method: String,
     /// Code width: 2, 3, 4, 5, 6 or 8

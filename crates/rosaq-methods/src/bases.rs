@@ -4,9 +4,9 @@ use faer::{Mat, MatRef};
 use rosaq_calib::LayerStats;
 use rosaq_model::{ActivationSite, ModelConfig};
 use rosaq_pca::{Eigenbasis, PcaError, eigenbasis, headwise_eigenbases};
-use rosaq_saliency::{ChannelOrder, SaliencyRule, select_channels};
+use rosaq_saliency::{ChannelOrder, select_channels};
 
-use crate::{HeadRotation, MethodError, ResidualRotation};
+use crate::{MethodError, SalientFirst};
 
 /// The bases around one block, as the residual rotation needs them; all the same when absorbed.
 #[derive(Debug, Clone)]
@@ -19,26 +19,29 @@ pub struct BlockBases {
     pub next: Mat<f64>,
 }
 
-/// The eigenbasis of `gram` with the columns that `rotation` calls salient in front.
+/// The eigenbasis of `gram` with the salient columns in front.
 ///
 /// # Errors
 /// Gram matrices without an eigenbasis; `layer` and `site` serve the message.
 pub fn residual_basis(
     gram: MatRef<'_, f64>,
-    rotation: &ResidualRotation,
+    first: SalientFirst,
     layer: usize,
     site: ActivationSite,
 ) -> Result<Mat<f64>, MethodError> {
     let wrong = |source: PcaError| MethodError::Basis { layer, site: site.word(), source };
     let basis = eigenbasis(gram).map_err(wrong)?;
-    salient_first(&basis, rotation.rule, rotation.salient, layer)
+    salient_first(&basis, first, layer)
 }
 
-/// One basis a value head, salient columns in front.
-pub(crate) fn head_bases(
+/// The eigenbasis of every value head, salient columns in front.
+///
+/// # Errors
+/// Statistics without the heads' output, Gram matrices without an eigenbasis.
+pub fn head_bases(
     config: &ModelConfig,
     stats: &LayerStats,
-    rotation: &HeadRotation,
+    first: SalientFirst,
     layer: usize,
 ) -> Result<Vec<Mat<f64>>, MethodError> {
     let site = ActivationSite::HeadsOutput;
@@ -47,16 +50,15 @@ pub(crate) fn head_bases(
     let bases =
         headwise_eigenbases(gram.view(), config.n_heads, config.n_kv_heads, config.head_dim)
             .map_err(wrong)?;
-    bases.iter().map(|b| salient_first(b, rotation.rule, rotation.salient, layer)).collect()
+    bases.iter().map(|b| salient_first(b, first, layer)).collect()
 }
 
 fn salient_first(
     basis: &Eigenbasis,
-    rule: SaliencyRule,
-    salient: usize,
+    first: SalientFirst,
     layer: usize,
 ) -> Result<Mat<f64>, MethodError> {
-    let chosen = select_channels(&basis.values, salient, rule)
+    let chosen = select_channels(&basis.values, first.salient, first.rule)
         .map_err(|source| MethodError::Saliency { layer, source })?;
     let order = ChannelOrder::salient_first(&chosen);
     let order = order.permutation();

@@ -1,16 +1,17 @@
 //! Carries a plan out on one block. The only place that does.
 
+use faer::{Mat, MatRef};
 use rosaq_calib::LayerStats;
-use rosaq_model::{ActivationSite, BlockWeights, LINEAR_ROLES, ModelConfig, Role};
+use rosaq_model::{ActivationSite, BlockWeights, LINEAR_ROLES, ModelConfig, SITES};
 use rosaq_pack::{ChannelOrder, PackedLinear};
-use rosaq_quant::{
-    Grid, QuantError, clip_groups, pack_nearest, round_to_f16, search_channel_scale,
-};
-use rosaq_rotate::{ResidualBases, rotate_block, rotate_value_heads, scale_down_input};
-use rosaq_saliency::{ChannelOrder as SalientOrder, SaliencyRule, select_channels};
+use rosaq_quant::{QuantError, clip_groups, output_error, pack_gptq, pack_nearest, round_to_f16};
+use rosaq_rotate::{ResidualBases, rotate_block, rotate_value_heads};
+use rosaq_tensor::Matrix;
 
-use crate::bases::head_bases;
-use crate::{BlockBases, MethodError, OrderPlan, QuantPlan};
+use crate::inputs::SiteInputs;
+use crate::orders::channel_orders;
+use crate::scaling::scale_site;
+use crate::{BlockBases, LinearPlan, MethodError, QuantPlan, Rounding};
 
 /// What a block is quantized from.
 #[derive(Debug, Clone, Copy)]
@@ -23,15 +24,27 @@ pub struct BlockInput<'a> {
     pub stats: Option<&'a LayerStats>,
     /// The bases around it, where the plan rotates the residual.
     pub bases: Option<&'a BlockBases>,
+    /// A basis for each value head, where the plan rotates them.
+    pub heads: Option<&'a [Mat<f64>]>,
 }
 
 impl<'a> BlockInput<'a> {
-    fn stats(&self) -> Result<&'a LayerStats, MethodError> {
+    pub(crate) fn stats(&self) -> Result<&'a LayerStats, MethodError> {
         self.stats.ok_or(MethodError::NoStatistics { layer: self.layer })
     }
 }
 
-/// Rotates, scales, orders, rounds and packs one block.
+/// A block after quantization.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuantizedBlock {
+    /// Its linears packed.
+    pub block: BlockWeights<PackedLinear>,
+    /// The relative error of each linear's output on the calibration set, in the order of [`LINEAR_ROLES`]; `None` where the
+    /// statistics do not tell.
+    pub output_errors: [Option<f64>; 7],
+}
+
+/// Rotates, scales, clips, orders, rounds and packs one block.
 ///
 /// # Errors
 /// Missing statistics, Gram matrices without an eigenbasis, weights that cannot be stored; each with layer and linear.
@@ -39,18 +52,40 @@ pub fn quantize_block(
     plan: &QuantPlan,
     input: BlockInput<'_>,
     mut block: BlockWeights,
-) -> Result<BlockWeights<PackedLinear>, MethodError> {
+) -> Result<QuantizedBlock, MethodError> {
     rotate(plan, input, &mut block)?;
-    if plan.scale_down {
-        scale_down(plan, input, &mut block)?;
+    let mut inputs = SiteInputs::new(plan, input);
+    for site in SITES.into_iter().filter(|site| plan.scaled[site.index()]) {
+        scale_site(plan, input, &mut inputs, &mut block, site)?;
     }
-    let orders = channel_orders(plan, input, &block)?;
-    let mut packed = block.try_map(|role, weight| {
-        let idx = LINEAR_ROLES.iter().position(|&r| r == role).expect("a block holds these roles");
-        pack_nearest(&weight, &plan.linear(role).segments, orders[idx].clone())
-            .map_err(|source| MethodError::Linear { layer: input.layer, role, source })
+    let orders = channel_orders(plan, input, &inputs, &block)?;
+    let mut output_errors = [None; 7];
+    let mut packed = Vec::new();
+    for site in SITES {
+        let gram = inputs.gram_if_known(&block, site)?;
+        for (idx, role) in LINEAR_ROLES.into_iter().enumerate() {
+            if ActivationSite::of(role) != Some(site) {
+                continue;
+            }
+            let failed = |source| MethodError::Linear { layer: input.layer, role, source };
+            let linear = Linear { plan: plan.linear(role), order: &orders[idx] };
+            let w = &block.linear(role).weight;
+            let (one, error) = match &gram {
+                Some(gram) => linear.quantize(w, gram.as_ref()).map_err(failed)?,
+                None if linear.needs_gram() => {
+                    return Err(MethodError::NoStatistics { layer: input.layer });
+                }
+                None => (linear.pack_nearest(w).map_err(failed)?, None),
+            };
+            output_errors[idx] = error;
+            packed.push((role, one));
+        }
+    }
+    let mut block = block.try_map(|role, _| {
+        let idx = packed.iter().position(|(r, _)| *r == role);
+        Ok::<_, MethodError>(packed.swap_remove(idx.expect("every linear was packed")).1)
     })?;
-    let rotations = &mut packed.rotations;
+    let rotations = &mut block.rotations;
     for rotation in [
         &mut rotations.attention_input,
         &mut rotations.mlp_input,
@@ -59,7 +94,7 @@ pub fn quantize_block(
     ] {
         rotation.iter_mut().for_each(round_to_f16); // as they will be stored
     }
-    Ok(packed)
+    Ok(QuantizedBlock { block, output_errors })
 }
 
 fn rotate(
@@ -76,87 +111,49 @@ fn rotate(
         };
         rotate_block(block, rotation.placement, &bases);
     }
-    if let Some(rotation) = &plan.heads {
-        let bases = head_bases(input.config, input.stats()?, rotation, input.layer)?;
-        rotate_value_heads(block, input.config, &bases);
+    if plan.heads.is_some() {
+        let heads = input.heads.ok_or(MethodError::NoStatistics { layer: input.layer })?;
+        rotate_value_heads(block, input.config, heads);
     }
     Ok(())
 }
 
-/// AWQ on down: scaling of its input, then clipping of its groups, both searched on the weights as they will be rounded.
-fn scale_down(
-    plan: &QuantPlan,
-    input: BlockInput<'_>,
-    block: &mut BlockWeights,
-) -> Result<(), MethodError> {
-    let layer = input.layer;
-    let site = input.stats()?.site(ActivationSite::DownInput);
-    let gram = input
-        .stats()?
-        .gram(ActivationSite::DownInput)
-        .map_err(|source| MethodError::Statistics { layer, source })?;
-    let segments = &plan.linear(Role::Down).segments;
-    // Salient channels of down would need a scaling of their own; no recipe has them.
-    let [segment] = segments.as_slice() else { return Ok(()) };
-    let (Some(grid), group_size) = (Grid::of(segment.kind), segment.group_size) else {
-        return Ok(()); // nothing of down is rounded
-    };
-    let w = &block.down.weight;
-    let found = search_channel_scale(w, &site.magnitude.means(), gram.view(), grid, group_size);
-    if !found.loss.is_finite() {
-        let source = QuantError::OutOfRange { magnitude: f32::NAN };
-        return Err(MethodError::Linear { layer, role: Role::Down, source });
-    }
-    scale_down_input(block, &found.scales);
-    // The scaled input is x / s.
-    let inverse: Vec<f32> = found.scales.iter().map(|s| 1.0 / s).collect();
-    clip_groups(&mut block.down.weight, gram.scaled(&inverse).view(), grid, group_size);
-    Ok(())
+/// One linear about to be rounded.
+struct Linear<'a> {
+    plan: &'a LinearPlan,
+    order: &'a ChannelOrder,
 }
 
-fn channel_orders(
-    plan: &QuantPlan,
-    input: BlockInput<'_>,
-    block: &BlockWeights,
-) -> Result<[ChannelOrder; 7], MethodError> {
-    let mut orders = std::array::from_fn(|_| ChannelOrder::Identity);
-    for (role, order) in LINEAR_ROLES.into_iter().zip(&mut orders) {
-        *order = match plan.linear(role).order {
-            OrderPlan::AsIs => ChannelOrder::Identity,
-            OrderPlan::PerHead { salient } => ChannelOrder::PerHead {
-                n_heads: input.config.n_heads,
-                head_dim: input.config.head_dim,
-                salient,
-            },
-            OrderPlan::ByMagnitude { salient } => by_magnitude(input, block, role, salient)?,
+impl Linear<'_> {
+    fn needs_gram(&self) -> bool {
+        self.plan.clip || self.plan.rounding != Rounding::Nearest
+    }
+
+    fn pack_nearest(&self, w: &Matrix) -> Result<PackedLinear, QuantError> {
+        pack_nearest(w, &self.plan.segments, self.order.clone())
+    }
+
+    /// Clips `w`, packs it, and measures what both did to the output.
+    fn quantize(
+        &self,
+        w: &Matrix,
+        gram: MatRef<'_, f64>,
+    ) -> Result<(PackedLinear, Option<f64>), QuantError> {
+        let mut clipped = None;
+        if self.plan.clip
+            && let Some((grid, group_size)) = self.plan.uniform()
+        {
+            let clipped = clipped.insert(w.clone());
+            clip_groups(clipped, gram, grid, group_size);
+        }
+        let target = clipped.as_ref().unwrap_or(w);
+        let packed = match self.plan.rounding {
+            Rounding::Nearest => self.pack_nearest(target)?,
+            Rounding::Gptq(options) => {
+                pack_gptq(target, gram, &self.plan.segments, self.order.clone(), &options)?
+            }
         };
+        let error = output_error(w, &packed, gram).relative();
+        Ok((packed, Some(error)))
     }
-    Ok(orders)
-}
-
-/// Salient channels by the mean magnitude of the linear's own input: with the norm's gain, since it was not fused.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "channel counts fit u32, as the model's sizes do"
-)]
-fn by_magnitude(
-    input: BlockInput<'_>,
-    block: &BlockWeights,
-    role: Role,
-    salient: usize,
-) -> Result<ChannelOrder, MethodError> {
-    let site = ActivationSite::of(role).expect("a block's linear has a site");
-    let mut scores = input.stats()?.site(site).magnitude.means();
-    let gain = match site {
-        ActivationSite::AttentionInput => Some(&block.attention_norm),
-        ActivationSite::MlpInput => Some(&block.mlp_norm),
-        ActivationSite::HeadsOutput | ActivationSite::DownInput => None,
-    };
-    for (score, g) in scores.iter_mut().zip(gain.into_iter().flatten()) {
-        *score *= f64::from(g.abs());
-    }
-    let chosen = select_channels(&scores, salient, SaliencyRule::Magnitude)
-        .map_err(|source| MethodError::Saliency { layer: input.layer, source })?;
-    let order = SalientOrder::salient_first(&chosen);
-    Ok(ChannelOrder::Explicit(order.permutation().iter().map(|&c| c as u32).collect()))
 }

@@ -1,20 +1,27 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod awq;
 mod bases;
 mod error;
 mod execute;
 mod fp16;
+mod gptq;
+mod inputs;
 mod method;
 mod mixed;
+mod orders;
 mod plan;
 mod registry;
 mod rosaq;
 mod rtn;
+mod scaling;
 
-pub use bases::{BlockBases, residual_basis};
+pub use bases::{BlockBases, head_bases, residual_basis};
 pub use error::MethodError;
-pub use execute::{BlockInput, quantize_block};
+pub use execute::{BlockInput, QuantizedBlock, quantize_block};
 pub use method::{Method, MethodSettings, Preset};
-pub use plan::{HeadRotation, LinearPlan, OrderPlan, QuantPlan, ResidualRotation};
+pub use plan::{
+    Basis, HeadRotation, LinearPlan, OrderPlan, QuantPlan, ResidualRotation, Rounding, SalientFirst,
+};
 pub use registry::{METHODS, find, known_methods};

@@ -32,6 +32,12 @@ pub struct MethodSettings {
     pub placement: Option<Placement>,
     /// A named set of settings; single settings override it.
     pub preset: Option<Preset>,
+    /// GPTQ rounds the channels of largest energy first, in groups fitted beforehand.
+    pub act_order: bool,
+    /// Ranges that GPTQ tries for each group; 0 takes the whole range.
+    pub scale_steps: Option<usize>,
+    /// Seed of random rotations.
+    pub seed: u64,
 }
 
 impl MethodSettings {
@@ -48,6 +54,9 @@ impl MethodSettings {
             saliency: SaliencyRule::Top,
             placement: None,
             preset: None,
+            act_order: false,
+            scale_steps: None,
+            seed: 0,
         })
     }
 }

@@ -3,6 +3,7 @@
 use rosaq_calib::Requirements;
 use rosaq_model::{ActivationSite, LINEAR_ROLES, ModelConfig, Role};
 
+use crate::plan::SCALED_DOWN;
 use crate::rosaq::{salient_count, salient_then_int};
 use crate::{LinearPlan, Method, MethodError, MethodSettings, OrderPlan, QuantPlan};
 
@@ -28,11 +29,9 @@ impl Method for Mixed {
             let k = if role == Role::Down { 0 } else { salient.min(channels) };
             let order =
                 if k == 0 { OrderPlan::AsIs } else { OrderPlan::ByMagnitude { salient: k } };
-            LinearPlan {
-                order,
-                segments: salient_then_int(k, channels, settings.bits, settings.group_size),
-            }
+            let segments = salient_then_int(k, channels, settings.bits, settings.group_size);
+            LinearPlan { order, clip: role == Role::Down, ..LinearPlan::nearest(segments) }
         });
-        Ok(QuantPlan { residual: None, heads: None, scale_down: true, linears })
+        Ok(QuantPlan { residual: None, heads: None, scaled: SCALED_DOWN, linears })
     }
 }

@@ -2,27 +2,67 @@
 
 use rosaq_model::{LINEAR_ROLES, ModelConfig, Role};
 use rosaq_pack::{Segment, SegmentKind};
+use rosaq_quant::{GptqOptions, Grid};
 use rosaq_rotate::Placement;
 use rosaq_saliency::SaliencyRule;
 
-/// A rotation of the residual stream into eigenbases.
+/// Which eigenvectors come first in an eigenbasis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SalientFirst {
+    /// The rule that chooses them.
+    pub rule: SaliencyRule,
+    /// How many are chosen.
+    pub salient: usize,
+}
+
+/// Where the columns of a rotation come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// Eigenvectors of the site's Gram matrix.
+    Eigen(SalientFirst),
+    /// A randomized Hadamard matrix, learned further in so many steps.
+    Hadamard {
+        /// Of its random signs.
+        seed: u64,
+        /// Steps of learning; 0 leaves it as it is.
+        steps: usize,
+    },
+}
+
+impl Basis {
+    /// Leading columns that are salient.
+    #[must_use]
+    pub fn salient(self) -> usize {
+        match self {
+            Self::Eigen(first) => first.salient,
+            Self::Hadamard { .. } => 0,
+        }
+    }
+}
+
+/// A rotation of the residual stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResidualRotation {
     /// Where it is placed.
     pub placement: Placement,
-    /// Which eigenvectors come first.
-    pub rule: SaliencyRule,
-    /// How many do.
-    pub salient: usize,
+    /// What it rotates into.
+    pub basis: Basis,
 }
 
-/// A rotation of every value head into its eigenbasis.
+/// A rotation of every value head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadRotation {
-    /// Which eigenvectors come first.
-    pub rule: SaliencyRule,
-    /// How many do, in every head.
-    pub salient: usize,
+    /// What it rotates into.
+    pub basis: Basis,
+}
+
+/// How codes are chosen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rounding {
+    /// The nearest one, weight by weight.
+    Nearest,
+    /// With the error of each channel made good by later ones.
+    Gptq(GptqOptions),
 }
 
 /// The order in which a linear's channels are stored.
@@ -47,8 +87,28 @@ pub enum OrderPlan {
 pub struct LinearPlan {
     /// Order of its channels.
     pub order: OrderPlan,
-    /// How runs of ordered channels are stored; integer segments are rounded to nearest.
+    /// How runs of ordered channels are stored.
     pub segments: Vec<Segment>,
+    /// Whether the groups' largest weights are cut where that lowers the error, as AWQ does.
+    pub clip: bool,
+    /// How codes of integer segments are chosen.
+    pub rounding: Rounding,
+}
+
+impl LinearPlan {
+    /// Segments over the channels as they are, rounded to nearest.
+    #[must_use]
+    pub fn nearest(segments: Vec<Segment>) -> Self {
+        Self { order: OrderPlan::AsIs, segments, clip: false, rounding: Rounding::Nearest }
+    }
+
+    /// The grid and group size of a linear whose channels are all rounded alike, and in their own order.
+    pub(crate) fn uniform(&self) -> Option<(Grid, usize)> {
+        match (self.segments.as_slice(), self.order) {
+            ([segment], OrderPlan::AsIs) => Some((Grid::of(segment.kind)?, segment.group_size)),
+            _ => None,
+        }
+    }
 }
 
 /// What is done with every block of a model.
@@ -58,11 +118,18 @@ pub struct QuantPlan {
     pub residual: Option<ResidualRotation>,
     /// Rotation of the value heads, if any.
     pub heads: Option<HeadRotation>,
-    /// Whether the input channels of down are scaled, and its groups clipped, as AWQ does.
-    pub scale_down: bool,
+    /// Sites whose channels are scaled as AWQ does, in the order of [`SITES`].
+    ///
+    /// [`SITES`]: rosaq_model::SITES
+    pub scaled: [bool; 4],
     /// In the order of [`LINEAR_ROLES`].
     pub linears: [LinearPlan; 7],
 }
+
+/// No site is scaled.
+pub(crate) const UNSCALED: [bool; 4] = [false; 4];
+/// The down input alone is scaled.
+pub(crate) const SCALED_DOWN: [bool; 4] = [false, false, false, true];
 
 impl QuantPlan {
     /// The plan of `role`.

@@ -1,13 +1,15 @@
 //! The list of methods.
 
+use crate::awq::Awq;
 use crate::fp16::Fp16;
+use crate::gptq::Gptq;
 use crate::mixed::Mixed;
 use crate::rosaq::Rosaq;
 use crate::rtn::Rtn;
 use crate::{Method, MethodError};
 
 /// Every method, in the order of tables.
-pub const METHODS: &[&dyn Method] = &[&Fp16, &Rtn, &Mixed, &Rosaq];
+pub const METHODS: &[&dyn Method] = &[&Fp16, &Rtn, &Gptq, &Awq, &Mixed, &Rosaq];
 
 /// The method called `name`.
 ///

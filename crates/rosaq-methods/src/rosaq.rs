@@ -6,9 +6,10 @@ use rosaq_pack::{Bits, Segment};
 use rosaq_rotate::Placement;
 use rosaq_saliency::{SaliencyRule, default_salient, default_salient_per_head};
 
+use crate::plan::SCALED_DOWN;
 use crate::{
-    HeadRotation, LinearPlan, Method, MethodError, MethodSettings, OrderPlan, Preset, QuantPlan,
-    ResidualRotation,
+    Basis, HeadRotation, LinearPlan, Method, MethodError, MethodSettings, OrderPlan, Preset,
+    QuantPlan, ResidualRotation, SalientFirst,
 };
 
 pub(crate) struct Rosaq;
@@ -51,25 +52,25 @@ impl Method for Rosaq {
             let channels = config.linear_shape(role)[1];
             match role {
                 Role::Down => LinearPlan {
-                    order: OrderPlan::AsIs,
-                    segments: salient_then_int(0, channels, bits, group),
+                    clip: true,
+                    ..LinearPlan::nearest(salient_then_int(0, channels, bits, group))
                 },
-                Role::Output => LinearPlan {
-                    order: OrderPlan::PerHead { salient: per_head },
-                    segments: salient_then_int(
-                        config.n_heads * per_head,
-                        channels,
-                        bits,
-                        head_group(config.head_dim - per_head, group),
-                    ),
-                },
+                Role::Output => {
+                    let group = head_group(config.head_dim - per_head, group);
+                    let k = config.n_heads * per_head;
+                    let segments = salient_then_int(k, channels, bits, group);
+                    let order = OrderPlan::PerHead { salient: per_head };
+                    LinearPlan { order, ..LinearPlan::nearest(segments) }
+                }
                 _ => {
-                    LinearPlan { order, segments: salient_then_int(salient, channels, bits, group) }
+                    let segments = salient_then_int(salient, channels, bits, group);
+                    LinearPlan { order, ..LinearPlan::nearest(segments) }
                 }
             }
         });
-        let heads = Some(HeadRotation { rule: head_rule, salient: per_head });
-        Ok(QuantPlan { residual, heads, scale_down: true, linears })
+        let basis = Basis::Eigen(SalientFirst { rule: head_rule, salient: per_head });
+        let heads = Some(HeadRotation { basis });
+        Ok(QuantPlan { residual, heads, scaled: SCALED_DOWN, linears })
     }
 }
 
@@ -96,7 +97,8 @@ fn residual_rotation(
         None => Placement::Absorbed,
     };
     let placement = settings.placement.unwrap_or(default);
-    Ok(Some(ResidualRotation { placement, rule, salient }))
+    let basis = Basis::Eigen(SalientFirst { rule, salient });
+    Ok(Some(ResidualRotation { placement, basis }))
 }
 
 /// Salient channels of the residual, checked against the model.

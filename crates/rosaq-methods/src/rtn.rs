@@ -4,7 +4,8 @@ use rosaq_calib::Requirements;
 use rosaq_model::{LINEAR_ROLES, ModelConfig};
 use rosaq_pack::Segment;
 
-use crate::{LinearPlan, Method, MethodError, MethodSettings, OrderPlan, QuantPlan};
+use crate::plan::UNSCALED;
+use crate::{LinearPlan, Method, MethodError, MethodSettings, QuantPlan};
 
 pub(crate) struct Rtn;
 
@@ -22,14 +23,15 @@ impl Method for Rtn {
         config: &ModelConfig,
         settings: &MethodSettings,
     ) -> Result<QuantPlan, MethodError> {
-        let linears = LINEAR_ROLES.map(|role| LinearPlan {
-            order: OrderPlan::AsIs,
-            segments: vec![Segment::asymmetric(
-                config.linear_shape(role)[1],
-                settings.bits,
-                settings.group_size,
-            )],
-        });
-        Ok(QuantPlan { residual: None, heads: None, scale_down: false, linears })
+        let linears = all_rounded(config, settings);
+        Ok(QuantPlan { residual: None, heads: None, scaled: UNSCALED, linears })
     }
+}
+
+/// Every channel of every linear on one grid, in groups of one size, rounded to nearest.
+pub(crate) fn all_rounded(config: &ModelConfig, settings: &MethodSettings) -> [LinearPlan; 7] {
+    LINEAR_ROLES.map(|role| {
+        let channels = config.linear_shape(role)[1];
+        LinearPlan::nearest(vec![Segment::asymmetric(channels, settings.bits, settings.group_size)])
+    })
 }

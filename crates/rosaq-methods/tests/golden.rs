@@ -2,12 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
 use faer::Mat;
-use rosaq_methods::{ResidualRotation, residual_basis};
+use rosaq_methods::{SalientFirst, residual_basis};
 use rosaq_model::ActivationSite;
 use rosaq_pack::{Bits, ChannelOrder, Segment, code_at, unpack_into};
 use rosaq_pca::{eigenbasis, headwise_eigenbases};
 use rosaq_quant::pack_nearest;
-use rosaq_rotate::{Placement, rotate_input};
+use rosaq_rotate::rotate_input;
 use rosaq_saliency::SaliencyRule;
 use rosaq_tensor::Matrix;
 use serde::Deserialize;
@@ -79,10 +79,8 @@ fn eigenbases_agree_whole_and_per_value_head() {
 fn codes_scales_zero_points_and_salient_values_are_exact() {
     let (golden, gram) = golden();
     let (n, out, k) = (golden.in_features, golden.out_features, golden.n_salient);
-    let rotation =
-        ResidualRotation { placement: Placement::Online, rule: SaliencyRule::Top, salient: k };
-    let basis =
-        residual_basis(gram.as_ref(), &rotation, 0, ActivationSite::AttentionInput).unwrap();
+    let first = SalientFirst { rule: SaliencyRule::Top, salient: k };
+    let basis = residual_basis(gram.as_ref(), first, 0, ActivationSite::AttentionInput).unwrap();
     let original = Matrix::new(out, n, golden.w.clone());
     let mut w = original.clone();
     rotate_input(&mut w, basis.as_ref());

@@ -249,6 +249,15 @@ fn directory_name(variant: &Variant) -> String {
     if let Some(k) = s.salient_per_head {
         add(format!("h{k}"));
     }
+    if s.act_order {
+        add("actorder".to_owned());
+    }
+    if let Some(steps) = s.scale_steps {
+        add(format!("s{steps}"));
+    }
+    if s.seed != 0 {
+        add(format!("seed{}", s.seed));
+    }
     if s.saliency != SaliencyRule::Top {
         add(format!("{:?}", s.saliency)
             .to_lowercase()

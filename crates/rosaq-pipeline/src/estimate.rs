@@ -6,9 +6,9 @@ use rosaq_rotate::Placement;
 use rosaq_text::TokenWindows;
 use serde::Serialize;
 
+use crate::bases::Bases;
 use crate::calibrate::{StatsDir, calibrate};
 use crate::quantize::calibration_tokens;
-use crate::residual_bases::ResidualBases;
 use crate::{PipelineError, Progress, QuantizeJob};
 
 /// A prediction.
@@ -51,7 +51,7 @@ pub fn estimate(job: &QuantizeJob, progress: Progress) -> Result<Estimate, Pipel
     if needs.any {
         let windows = calibration_tokens(job, &source)?;
         calibration_tokens_len = windows.tokens().len();
-        if plan.residual.is_some() {
+        if plan.residual.is_some_and(|r| r.basis.salient() > 0) {
             let sample = windows.take(SAMPLE_WINDOWS);
             sample_tokens = sample.tokens().len();
             energy_kept = Some(sampled_energy(&source, &plan, &sample, progress)?);
@@ -99,9 +99,9 @@ fn sampled_energy(
     let stats = StatsDir::open(dir.path().to_owned(), [0; 32])?;
     let sites = [ActivationSite::AttentionInput, ActivationSite::MlpInput];
     calibrate(source, sample, rosaq_calib::Requirements::grams_at(&sites), &stats, progress)?;
-    let salient = plan.residual.map_or(0, |r| r.salient);
+    let salient = plan.residual.map_or(0, |r| r.basis.salient());
     let config = source.config();
-    let bases = ResidualBases::new(config, &stats, plan.residual)?;
+    let bases = Bases::new(config, &stats, plan)?;
     let step = config.n_layers.div_ceil(SAMPLE_LAYERS);
     let mut shares = Vec::new();
     for layer in (0..config.n_layers).step_by(step) {
@@ -174,7 +174,13 @@ pub(crate) fn floor_operations(
 fn operations(config: &ModelConfig, plan: &QuantPlan, tokens: usize, length: usize) -> f64 {
     let (layers, d) = (config.n_layers as f64, config.hidden_size as f64);
     let down = config.intermediate_size as f64;
-    let search = if plan.scale_down { layers * 20.0 * d.min(1024.0) * down * down } else { 0.0 };
+    let rows = [2.0 * d, d, 2.0 * down, d].map(|rows| rows.min(1024.0)); // as measured by the search
+    let search: f64 = rows
+        .iter()
+        .zip(site_widths(config))
+        .zip(plan.scaled)
+        .map(|((rows, n), scaled)| if scaled { layers * 20.0 * rows * (n * n) as f64 } else { 0.0 })
+        .sum();
     let [q, kv] = [Role::Query, Role::Key].map(|r| config.linear_shape(r)[0] as f64);
     let rotated_rows = q + 2.0 * kv + 2.0 * down;
     let rotations = if plan.residual.is_some() { layers * 2.0 * d * d * rotated_rows } else { 0.0 };

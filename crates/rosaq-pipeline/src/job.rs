@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rosaq_methods::{LinearPlan, MethodSettings, OrderPlan, QuantPlan};
+use rosaq_methods::{Basis, LinearPlan, MethodSettings, OrderPlan, QuantPlan, Rounding};
 use rosaq_model::Role;
 use rosaq_pack::SegmentKind;
 use rosaq_saliency::SaliencyRule;
@@ -79,21 +79,41 @@ impl QuantizeJob {
         }
         if let Some(residual) = plan.residual {
             put("rotation", json!(residual.placement.to_string()));
-            put("saliency", json!(residual.rule.to_string()));
-            if let SaliencyRule::Random { seed } = residual.rule {
-                put("seed", json!(seed));
-            }
-            put("salient", json!(residual.salient));
+            describe(residual.basis, &mut put);
         } else if let OrderPlan::ByMagnitude { salient } = plan.linear(Role::Query).order {
             put("saliency", json!("magnitude"));
             put("salient", json!(salient));
         }
         if let Some(heads) = plan.heads {
-            put("salient_per_head", json!(heads.salient));
+            put("salient_per_head", json!(heads.basis.salient()));
+        }
+        if let Rounding::Gptq(options) = plan.linear(Role::Query).rounding {
+            put("rounding", json!("gptq"));
+            put("act_order", json!(options.act_order));
+            put("damping", json!(options.damping));
+            put("scale_steps", json!(options.scale_steps));
         }
         if s.preset.is_some() {
             put("preset", json!("paper"));
         }
         map
+    }
+}
+
+fn describe(basis: Basis, put: &mut impl FnMut(&str, Value)) {
+    match basis {
+        Basis::Eigen(first) => {
+            put("basis", json!("eigenvectors"));
+            put("saliency", json!(first.rule.to_string()));
+            if let SaliencyRule::Random { seed } = first.rule {
+                put("seed", json!(seed));
+            }
+            put("salient", json!(first.salient));
+        }
+        Basis::Hadamard { seed, steps } => {
+            put("basis", json!("hadamard"));
+            put("seed", json!(seed));
+            put("learning_steps", json!(steps));
+        }
     }
 }

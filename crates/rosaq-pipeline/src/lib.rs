@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod bases;
 mod bench;
 mod calibrate;
 mod compare;
@@ -12,7 +13,6 @@ mod job;
 mod progress;
 mod quantize;
 mod report;
-mod residual_bases;
 #[cfg(test)]
 mod tests;
 mod threads;

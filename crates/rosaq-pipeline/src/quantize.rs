@@ -13,11 +13,11 @@ use rosaq_model::{ModelConfig, SourceModel};
 use rosaq_text::TokenWindows;
 use serde_json::json;
 
+use crate::bases::Bases;
 use crate::calibrate::{StatsDir, calibrate};
 use crate::estimate::floor_operations;
 use crate::fingerprint::{calibration_fingerprint, hex, job_fingerprint, model_fingerprint};
 use crate::report::{QuantizeReport, read_report, write_report};
-use crate::residual_bases::ResidualBases;
 use crate::tokens::{source_tokenizer, warn_of_length, write_tokenizer_files};
 use crate::usage::{StageTime, Stopwatch, peak_rss_bytes};
 use crate::workdir::{WorkDir, remove_leftovers};
@@ -236,7 +236,7 @@ impl Run<'_> {
     fn write_all(&self, progress: Progress) -> Result<(), PipelineError> {
         let config = self.source.config();
         let stage = progress.stage("quantize");
-        let bases = ResidualBases::new(config, self.stats, self.plan.residual)?;
+        let bases = Bases::new(config, self.stats, self.plan)?;
         let mut next = None;
         for layer in 0..config.n_layers {
             if block_shard_is_complete(self.staging, config, layer) {
@@ -255,22 +255,29 @@ impl Run<'_> {
     fn write_block(
         &self,
         layer: usize,
-        bases: &ResidualBases<'_>,
+        bases: &Bases<'_>,
         known: Option<Mat<f64>>,
     ) -> Result<Option<Mat<f64>>, PipelineError> {
         let config = self.source.config();
         let stats =
             if self.requirements.any { Some(self.stats.load(layer, config)?) } else { None };
+        let heads = bases.of_heads(layer, stats.as_ref())?;
         let bases = bases.around(layer, stats.as_ref(), known)?;
         let block = self.source.load_block(layer)?;
         self.source.release();
-        let input = BlockInput { config, layer, stats: stats.as_ref(), bases: bases.as_ref() };
-        let packed = quantize_block(self.plan, input, block)?;
-        write_block_shard(self.staging, config, layer, &packed)?;
+        let input = BlockInput {
+            config,
+            layer,
+            stats: stats.as_ref(),
+            bases: bases.as_ref(),
+            heads: heads.as_deref(),
+        };
+        let quantized = quantize_block(self.plan, input, block)?;
+        write_block_shard(self.staging, config, layer, &quantized.block)?;
         Ok(bases.map(|b| b.next))
     }
 
-    fn write_ends(&self, bases: &ResidualBases<'_>) -> Result<(), PipelineError> {
+    fn write_ends(&self, bases: &Bases<'_>) -> Result<(), PipelineError> {
         let ends = bases.rotated_ends(self.source.load_ends()?)?;
         self.source.release();
         write_ends_shard(self.staging, self.source.config(), &ends, &[])?;

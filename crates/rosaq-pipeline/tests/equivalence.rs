@@ -9,9 +9,14 @@ use common::{distance, fixture};
 use faer::Mat;
 use rosaq_calib::{Requirements, StatsCollector};
 use rosaq_checkpoint::{finish, write_block_shard, write_ends_shard};
-use rosaq_methods::{BlockBases, BlockInput, MethodSettings, find, quantize_block};
+use rosaq_methods::{
+    Basis, BlockBases, BlockInput, MethodSettings, find, head_bases, quantize_block,
+};
 use rosaq_model::{BlockWeights, SourceModel};
-use rosaq_rotate::{Placement, ResidualBases, rotate_block, rotate_ends, rotate_value_heads};
+use rosaq_rotate::{
+    Placement, ResidualBases, rotate_block, rotate_ends, rotate_value_heads, scale_attention_input,
+    scale_down_input, scale_heads_output, scale_mlp_input,
+};
 use rosaq_runtime::{Batch, BlockContext, Blocks, LoadedBlock, Model, RopeTable};
 use serde_json::Map;
 
@@ -108,8 +113,15 @@ fn quantize_in_memory(
         let context = BlockContext { config: &config, rope: &rope, batch };
         LoadedBlock::Dense(&block).forward(context, &mut hidden, None, &mut collector);
         let (stats, bases) = (collector.finish(), bases_of(layer));
-        let input = BlockInput { config: &config, layer, stats: Some(&stats), bases: Some(&bases) };
-        let block: BlockWeights<_> = quantize_block(&plan, input, block).unwrap();
+        let heads = plan.heads.map(|h| match h.basis {
+            Basis::Eigen(first) => head_bases(&config, &stats, first, layer).unwrap(),
+            Basis::Hadamard { .. } => panic!("none of the methods here"),
+        });
+        let (stats, bases, heads) = (Some(&stats), Some(&bases), heads.as_deref());
+        let input = BlockInput { config: &config, layer, stats, bases, heads };
+        let quantized = quantize_block(&plan, input, block).unwrap();
+        assert!(quantized.output_errors.iter().all(|e| e.is_some_and(|e| e > 0.0 && e < 1.0)));
+        let block: BlockWeights<_> = quantized.block;
         write_block_shard(dir, &config, layer, &block).unwrap();
         packed.push(block);
     }
@@ -131,6 +143,10 @@ fn a_reloaded_checkpoint_gives_the_same_logits_bit_for_bit() {
     let cases = [
         ("tiny-llama", "rtn", None),
         ("tiny-qwen2", "mixed", None),
+        ("tiny-llama", "gptq", None),
+        ("tiny-qwen2", "gptq", None),
+        ("tiny-llama", "awq", None),
+        ("tiny-qwen2", "awq", None),
         ("tiny-llama", "rosaq", Some(Placement::Absorbed)),
         ("tiny-qwen2", "rosaq", Some(Placement::Shortcut)),
         ("tiny-llama", "rosaq", Some(Placement::Online)),
@@ -142,5 +158,31 @@ fn a_reloaded_checkpoint_gives_the_same_logits_bit_for_bit() {
         let [a, b] = [&in_memory, &reloaded].map(|m| m.logits(&IDS).unwrap());
         let equal = a.data.iter().zip(&b.data).all(|(x, y)| x.to_bits() == y.to_bits());
         assert!(equal, "{model} {method}: {:e}", distance(&a, &b));
+    }
+}
+
+#[test]
+fn scaled_channels_leave_the_logits_as_they_are() {
+    for model in ["tiny-llama", "tiny-qwen2"] {
+        let source = SourceModel::open(&fixture(model)).unwrap();
+        let config = source.config().clone();
+        let wave = |n: usize, period: usize| -> Vec<f32> {
+            (0..n).map(|i| 1.5 + ((i % period) as f32).sin()).collect()
+        };
+        let mut blocks = Vec::new();
+        for layer in 0..config.n_layers {
+            let mut block = source.load_block(layer).unwrap();
+            scale_attention_input(&mut block, &wave(config.hidden_size, 1000));
+            scale_mlp_input(&mut block, &wave(config.hidden_size, 7));
+            // Every head alike, so that heads that share a value head agree.
+            let heads = config.n_heads * config.head_dim;
+            scale_heads_output(&mut block, &config, &wave(heads, config.head_dim));
+            scale_down_input(&mut block, &wave(config.intermediate_size, 1000));
+            blocks.push(block);
+        }
+        let scaled = Model::from_parts(config, source.load_ends().unwrap(), Blocks::Dense(blocks));
+        let plain = Model::streamed(SourceModel::open(&fixture(model)).unwrap()).unwrap();
+        let off = distance(&scaled.logits(&IDS).unwrap(), &plain.logits(&IDS).unwrap());
+        assert!(off < 1e-5, "{model}: {off:e}"); // rounding of f32 weights and products
     }
 }

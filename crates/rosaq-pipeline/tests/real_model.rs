@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use common::{distance, held_out, job, reference, run};
 use rosaq_calib::{Requirements, StatsCollector};
-use rosaq_methods::{ResidualRotation, residual_basis};
+use rosaq_methods::{SalientFirst, residual_basis};
 use rosaq_model::{ActivationSite, SourceModel};
 use rosaq_pca::headwise_eigenbases;
 use rosaq_pipeline::source_tokenizer;
@@ -72,10 +72,10 @@ fn rotated(source: &SourceModel, ids: &[u32], placement: Placement) -> Model {
         LoadedBlock::Dense(&block).forward(context, &mut hidden, None, &mut collector);
         stats.push(collector.finish());
     }
-    let rotation = ResidualRotation { placement, rule: SaliencyRule::Top, salient: 16 };
+    let first = SalientFirst { rule: SaliencyRule::Top, salient: 16 };
     let basis = |layer: usize, site| {
         let gram = stats[layer].gram(site).unwrap();
-        residual_basis(gram.view(), &rotation, layer, site).unwrap()
+        residual_basis(gram.view(), first, layer, site).unwrap()
     };
     let (attention, mlp) = (ActivationSite::AttentionInput, ActivationSite::MlpInput);
     let pooled = basis(config.n_layers / 2, attention);

@@ -28,25 +28,27 @@ const SCALE_FLOOR: f64 = 1e-4;
 /// wide layers, which grows with outputs times channels squared.
 const MAX_LOSS_ROWS: usize = 1024;
 
-/// Searches scales `s = mean|x|^alpha` (normalized by the root of their extremes' product) for the input channels of `w`
-/// `[out, in]`, such that rounding `w s` to `grid` in groups of `group_size` and dividing by `s` again leaves the least
-/// output error, measured through the Gram matrix `gram` of the inputs.
+/// Searches scales `s = mean|x|^alpha` (normalized by the root of their extremes' product) for the input channels that all
+/// of `weights`, each `[out, in]`, read, such that rounding `w s` to `grid` in groups of `group_size` and dividing
+/// by `s` again leaves the least output error, measured through the Gram matrix `gram` of the inputs.
 ///
 /// # Panics
-/// If `mean_magnitude` or `gram` do not fit the input channels.
+/// If `mean_magnitude`, `gram` or a matrix do not fit the input channels.
 #[must_use]
 pub fn search_channel_scale(
-    w: &Matrix,
+    weights: &[&Matrix],
     mean_magnitude: &[f64],
     gram: MatRef<'_, f64>,
     grid: Grid,
     group_size: usize,
 ) -> ChannelScale {
-    assert_eq!(mean_magnitude.len(), w.cols, "one magnitude a channel");
-    assert_eq!((gram.nrows(), gram.ncols()), (w.cols, w.cols), "a square gram of {}", w.cols);
+    let n = mean_magnitude.len();
+    assert_eq!((gram.nrows(), gram.ncols()), (n, n), "a square gram of {n}");
+    assert!(weights.iter().all(|w| w.cols == n), "matrices of {n} input channels");
     let half_gram = half_gram(gram);
-    let step = w.rows.div_ceil(MAX_LOSS_ROWS);
-    let rows: Vec<&[f32]> = (0..w.rows).step_by(step).map(|r| w.row(r)).collect();
+    let rows: Vec<&[f32]> = weights.iter().flat_map(|w| w.data.chunks_exact(n)).collect();
+    let step = rows.len().div_ceil(MAX_LOSS_ROWS);
+    let rows: Vec<&[f32]> = rows.into_iter().step_by(step).collect();
     let candidates: Vec<(f64, Vec<f32>, f64)> = (0..N_ALPHAS)
         .into_par_iter()
         .map(|i| {
@@ -112,7 +114,7 @@ mod tests {
     fn equal_channels_need_no_scale() {
         let gram = Mat::<f64>::identity(32, 32);
         let found = search_channel_scale(
-            &weights(),
+            &[&weights()],
             &[1.0; 32],
             gram.as_ref(),
             Grid::asymmetric(3).unwrap(),
@@ -133,7 +135,7 @@ mod tests {
                 |i, j| if i == j { magnitude[i] * magnitude[i] } else { 0.0 },
             );
         let found = search_channel_scale(
-            &weights(),
+            &[&weights()],
             &magnitude,
             gram.as_ref(),
             Grid::asymmetric(3).unwrap(),
@@ -150,7 +152,7 @@ mod tests {
         let x = Mat::<f64>::from_fn(4, 32, |t, i| ((t * 7 + i * 3) % 11) as f64 - 5.0);
         let gram = x.transpose() * &x;
         let grid = Grid::asymmetric(3).unwrap();
-        let found = search_channel_scale(&w, &[1.0; 32], gram.as_ref(), grid, 16);
+        let found = search_channel_scale(&[&w], &[1.0; 32], gram.as_ref(), grid, 16);
         let mut expected = 0.0;
         for row in w.data.chunks_exact(32) {
             let mut error = Vec::new();

@@ -22,4 +22,4 @@ pub use fuse_norm::{fuse_final_norm, fuse_norms};
 pub use hadamard::{hadamard_rotation, randomized_hadamard};
 pub use placement::{Placement, ResidualBases, UnknownPlacement, rotate_block, rotate_ends};
 pub use random::random_orthogonal;
-pub use scale::scale_down_input;
+pub use scale::{scale_attention_input, scale_down_input, scale_heads_output, scale_mlp_input};

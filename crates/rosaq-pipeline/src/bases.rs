@@ -1,39 +1,62 @@
-//! The residual's eigenbases, from the statistics on disk.
+//! The bases into which a plan rotates, from the statistics on disk.
 
 use faer::{Mat, MatRef};
 use rosaq_calib::LayerStats;
-use rosaq_methods::{BlockBases, ResidualRotation, residual_basis};
+use rosaq_methods::{
+    Basis, BlockBases, HeadRotation, QuantPlan, ResidualRotation, head_bases, residual_basis,
+};
 use rosaq_model::{ActivationSite, ModelConfig, ModelEnds};
 use rosaq_quant::round_to_f16;
-use rosaq_rotate::{Placement, rotate_ends};
+use rosaq_rotate::{Placement, random_orthogonal, randomized_hadamard, rotate_ends};
 
 use crate::PipelineError;
 use crate::calibrate::StatsDir;
 
-/// The residual's bases, computed when asked for.
-pub(crate) struct ResidualBases<'a> {
+/// The bases of residual and value heads, computed when asked for.
+pub(crate) struct Bases<'a> {
     config: &'a ModelConfig,
     stats: &'a StatsDir,
     rotation: Option<ResidualRotation>,
+    heads: Option<HeadRotation>,
+    /// The one basis of an absorbed rotation.
     pooled: Option<Mat<f64>>,
 }
 
-impl<'a> ResidualBases<'a> {
+impl<'a> Bases<'a> {
     /// Computes what all blocks share.
     pub(crate) fn new(
         config: &'a ModelConfig,
         stats: &'a StatsDir,
-        rotation: Option<ResidualRotation>,
+        plan: &QuantPlan,
     ) -> Result<Self, PipelineError> {
+        let (rotation, heads) = (plan.residual, plan.heads);
         let pooled = match rotation {
             Some(rotation) if rotation.placement == Placement::Absorbed => {
-                let gram = pooled_gram(config, stats)?;
-                let site = ActivationSite::AttentionInput;
-                Some(residual_basis(gram.as_ref(), &rotation, 0, site)?)
+                Some(pooled_basis(config, stats, rotation.basis)?)
             }
             _ => None,
         };
-        Ok(Self { config, stats, rotation, pooled })
+        Ok(Self { config, stats, rotation, heads, pooled })
+    }
+
+    /// A basis for each value head of a block, where the plan rotates them.
+    pub(crate) fn of_heads(
+        &self,
+        layer: usize,
+        stats: Option<&LayerStats>,
+    ) -> Result<Option<Vec<Mat<f64>>>, PipelineError> {
+        let config = self.config;
+        Ok(match (self.heads.map(|h| h.basis), stats) {
+            (Some(Basis::Eigen(first)), Some(stats)) => {
+                Some(head_bases(config, stats, first, layer)?)
+            }
+            (Some(Basis::Hadamard { seed, .. }), _) => {
+                let first = seed + (layer * config.n_kv_heads) as u64;
+                let seeds = first..first + config.n_kv_heads as u64;
+                Some(seeds.map(|seed| hadamard_or_random(config.head_dim, seed)).collect())
+            }
+            _ => None,
+        })
     }
 
     /// The basis in which the linears of `site` read.
@@ -118,7 +141,31 @@ fn site_basis(
     site: ActivationSite,
     rotation: &ResidualRotation,
 ) -> Result<Mat<f64>, PipelineError> {
-    Ok(residual_basis(stats.gram(site)?.view(), rotation, layer, site)?)
+    let gram = stats.gram(site)?;
+    Ok(match rotation.basis {
+        Basis::Eigen(first) => residual_basis(gram.view(), first, layer, site)?,
+        Basis::Hadamard { seed, .. } => hadamard_or_random(gram.dim(), seed),
+    })
+}
+
+/// The one basis of the residual stream.
+fn pooled_basis(
+    config: &ModelConfig,
+    stats: &StatsDir,
+    basis: Basis,
+) -> Result<Mat<f64>, PipelineError> {
+    Ok(match basis {
+        Basis::Eigen(first) => {
+            let gram = pooled_gram(config, stats)?;
+            residual_basis(gram.as_ref(), first, 0, ActivationSite::AttentionInput)?
+        }
+        Basis::Hadamard { seed, .. } => hadamard_or_random(config.hidden_size, seed),
+    })
+}
+
+/// A randomized Hadamard matrix; where none of that size is known, a random orthogonal one.
+fn hadamard_or_random(n: usize, seed: u64) -> Mat<f64> {
+    randomized_hadamard(n, seed).unwrap_or_else(|_| random_orthogonal(n, seed))
 }
 
 /// Sum over the residual's sites of `H / trace H`: every site counts alike.
