@@ -16,6 +16,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("pack", &[]),
     ("text", &[]),
     ("report", &[]),
+    ("report", &[]),
     ("eval", &["text"]),
     ("model", &["tensor"]),
     ("calib", &["model"]),
