@@ -4,7 +4,7 @@ use faer::{Mat, MatRef};
 use rosaq_rotate::CayleySgd;
 
 use crate::batches::{Batches, spread};
-use crate::{LearnError, LearnOptions, ProblemSource, loss, loss_and_gradient};
+use crate::{ErrorModel, LearnError, LearnOptions, ProblemSource, loss, loss_and_gradient};
 
 /// The loss over the checked problems after some steps.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,7 +20,7 @@ pub struct Check {
 pub struct Learned {
     /// Of all checked rotations, the start among them, the one with the least loss; orthogonal in f64.
     pub rotation: Mat<f64>,
-    /// Mean loss of each step's batch, before the step.
+    /// Mean loss of each step's batch under the error model, before the step.
     pub losses: Vec<f64>,
     /// The start and every check; the loss is over the same problems in all.
     pub checks: Vec<Check>,
@@ -33,7 +33,7 @@ pub struct Learned {
 }
 
 /// Learns a rotation, from `start`, that makes nearest rounding of all problems harmless: it lowers the mean of their
-/// [`loss`]es by their weights. `on_step` hears of each step and the mean loss of its batch, taken before the step.
+/// [`loss`]es by their weights. `on_step` hears of each step and the mean loss of its batch under the error model, taken before the step.
 ///
 /// Each step sums the gradients of a batch in f64, projects the sum to the tangent of the rotations, divides it by its root
 /// mean square over channels and passes it to [`CayleySgd`]. A rotation is judged by nearest rounding even when GPTQ will
@@ -60,7 +60,8 @@ pub fn learn<S: ProblemSource + ?Sized>(
     let mut losses = Vec::with_capacity(options.n_steps);
     for step_idx in 0..options.n_steps {
         let batch = batches.next_batch(options.batch);
-        let (loss, gradient) = mean_gradient(problems, &batch, sgd.rotation())?;
+        let (loss, gradient) =
+            mean_gradient(problems, &batch, sgd.rotation(), options.error_model)?;
         losses.push(loss);
         on_step(step_idx, loss);
         descend(&mut sgd, gradient.as_ref(), options, step_idx)?;
@@ -120,12 +121,13 @@ fn mean_gradient<S: ProblemSource + ?Sized>(
     problems: &S,
     chosen: &[usize],
     rotation: MatRef<'_, f64>,
+    model: ErrorModel,
 ) -> Result<(f64, Mat<f64>), S::Error> {
     let n = rotation.nrows();
     let (mut sum, mut weights, mut total) = (0.0, 0.0, Mat::<f64>::zeros(n, n));
     for &problem_idx in chosen {
         let problem = problems.load(problem_idx)?;
-        let (loss, gradient) = loss_and_gradient(&problem, rotation);
+        let (loss, gradient) = loss_and_gradient(&problem, rotation, model);
         sum += problem.loss_weight * loss;
         weights += problem.loss_weight;
         total += gradient * problem.loss_weight;

@@ -16,6 +16,6 @@ pub use faer;
 
 pub use descent::{Check, Learned, learn};
 pub use error::LearnError;
-pub use gradient::{loss, loss_and_gradient};
+pub use gradient::{ErrorModel, loss, loss_and_gradient};
 pub use options::{Decay, LearnOptions};
 pub use problem::{Problem, ProblemSource, Side};

@@ -2,6 +2,8 @@
 
 use std::f64::consts::PI;
 
+use crate::ErrorModel;
+
 /// How the learning rate falls over the steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Decay {
@@ -17,10 +19,14 @@ pub struct LearnOptions {
     /// Steps of descent; none leaves the start as it is.
     pub n_steps: usize,
     /// Root mean square angle, in radians, by which a step of unchanging direction turns the channels. It does not depend on
-    /// the size of the model, the bits, or the unit of the loss, since gradients are normalized.
+    /// the size of the model, the bits, or the unit of the loss, since gradients are normalized. Gradients of different
+    /// batches partly cancel in the momentum, so channels turn by far less than the sum of all rates. The default is the best
+    /// of 0.01 to 0.2 on linears of SmolLM2-135M, 4 bits in groups of 128.
     pub learning_rate: f64,
     /// Share of the last direction that is kept, from 0 to below 1.
     pub momentum: f64,
+    /// What the gradient takes rounding errors to be. Checks always see them as rounded.
+    pub error_model: ErrorModel,
     /// Problems whose gradients make up a step; more than there are means all.
     pub batch: usize,
     /// Decides the batches.
@@ -38,8 +44,9 @@ impl Default for LearnOptions {
     fn default() -> Self {
         Self {
             n_steps: 100,
-            learning_rate: 0.02,
+            learning_rate: 0.2,
             momentum: 0.9,
+            error_model: ErrorModel::Independent,
             batch: 8,
             seed: 0,
             decay: Decay::Linear,

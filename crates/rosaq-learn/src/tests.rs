@@ -6,7 +6,9 @@ use rosaq_rotate::{hadamard_rotation, random_orthogonal, randomized_hadamard};
 use rosaq_tensor::Matrix;
 
 use crate::rounding::round;
-use crate::{Decay, LearnError, LearnOptions, Problem, Side, learn, loss, loss_and_gradient};
+use crate::{
+    Decay, ErrorModel, LearnError, LearnOptions, Problem, Side, learn, loss, loss_and_gradient,
+};
 
 /// Gaussian-like numbers of variance one: sums of twelve uniform ones.
 fn normal(seed: u64) -> impl FnMut() -> f64 {
@@ -61,7 +63,7 @@ impl<'a> Frozen<'a> {
         Self { problem, shares, extremes: rounded.scales.iter().map(|s| s.extremes).collect() }
     }
 
-    fn loss(&self, rotation: &Mat<f64>) -> f64 {
+    fn loss(&self, rotation: &Mat<f64>, model: ErrorModel) -> f64 {
         let v = rotated_weight(self.problem, rotation.as_ref());
         let n_groups = v.nrows().div_ceil(self.problem.group_size);
         let error = Mat::from_fn(v.nrows(), v.ncols(), |i, j| {
@@ -76,6 +78,13 @@ impl<'a> Frozen<'a> {
         let gram = match self.problem.side {
             Side::Input => rotation.transpose() * &gram * rotation,
             Side::Output => gram,
+        };
+        let gram = match model {
+            ErrorModel::AsRounded => gram,
+            ErrorModel::Independent => {
+                gram.diagonal().column_vector().as_diagonal()
+                    * Mat::<f64>::identity(gram.nrows(), gram.nrows())
+            }
         };
         let pulled = &gram * &error;
         let sum: f64 = (0..v.ncols()).map(|j| error.col(j).transpose() * pulled.col(j)).sum();
@@ -100,25 +109,26 @@ fn grids() -> [Grid; 3] {
 }
 
 #[track_caller]
-fn check_gradient(side: Side, grid: Grid, outputs: usize, channels: usize) {
-    let problem = problem(outputs, channels, side, grid, 5);
+fn check_gradient(problem: &Problem, model: ErrorModel) {
     let n = problem.rotation_order();
     let rotation = random_orthogonal(n, 9);
-    let frozen = Frozen::at(&problem, &rotation);
-    let (found, gradient) = loss_and_gradient(&problem, rotation.as_ref());
+    let frozen = Frozen::at(problem, &rotation);
+    let (found, gradient) = loss_and_gradient(problem, rotation.as_ref(), model);
     // Products in f32: about 2^-24 times the root of the number of terms.
-    assert!((found / frozen.loss(&rotation) - 1.0).abs() < 1e-5);
-    assert_eq!(found, loss(&problem, rotation.as_ref()));
+    assert!((found / frozen.loss(&rotation, model) - 1.0).abs() < 1e-5);
+    if model == ErrorModel::AsRounded {
+        assert_eq!(found, loss(problem, rotation.as_ref()));
+    }
     let step = 1e-5; // truncation 1e-10 and cancellation 1e-11 relative: both far below f32
     for seed in 0..8 {
         let mut next = normal(100 + seed);
         let direction = Mat::from_fn(n, n, |_, _| next());
-        let shifted = |t: f64| frozen.loss(&(&rotation + &direction * t));
+        let shifted = |t: f64| frozen.loss(&(&rotation + &direction * t), model);
         let difference = (shifted(step) - shifted(-step)) / (2.0 * step);
         let slope: f64 = (0..n).map(|j| gradient.col(j).transpose() * direction.col(j)).sum();
         // A slope along a random direction is about the gradient's norm; f32 products again.
         let tolerance = 1e-4 * gradient.norm_l2();
-        assert!((slope - difference).abs() < tolerance, "{side:?} {slope} {difference}");
+        assert!((slope - difference).abs() < tolerance, "{slope} is not {difference}");
     }
 }
 
@@ -126,8 +136,12 @@ fn check_gradient(side: Side, grid: Grid, outputs: usize, channels: usize) {
 fn the_gradient_is_that_of_the_frozen_loss() {
     for grid in grids() {
         for side in [Side::Input, Side::Output] {
-            check_gradient(side, grid, 24, 36);
-            check_gradient(side, grid, 40, 17); // a short last group
+            // The second has a short last group.
+            for (outputs, channels) in [(24, 36), (40, 17)] {
+                let problem = problem(outputs, channels, side, grid, 5);
+                check_gradient(&problem, ErrorModel::Independent);
+                check_gradient(&problem, ErrorModel::AsRounded);
+            }
         }
     }
 }
@@ -145,9 +159,9 @@ fn learning_lowers_the_loss_from_a_hadamard_start() {
         for start in [hadamard_rotation(64).unwrap(), randomized_hadamard(64, 1).unwrap()] {
             let learned =
                 learn(start, &problems[..], &LearnOptions::default(), &mut |_, _| {}).unwrap();
-            // 26 % to 44 % less when this was written; products in f32 differ between machines, and steps amplify that.
+            // 47 % to 63 % less when this was written; products in f32 differ between machines, and steps amplify that.
             let (before, after) = (learned.loss_before, learned.loss_after);
-            assert!(after < 0.8 * before, "{grid:?}: {before} became {after}");
+            assert!(after < 0.65 * before, "{grid:?}: {before} became {after}");
             assert_orthogonal(&learned.rotation);
             assert_eq!(learned.losses.len(), 100);
             assert_eq!(learned.checks.first().map(|c| c.loss), Some(before));
