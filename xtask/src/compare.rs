@@ -1,11 +1,14 @@
 //! `cargo xtask compare`.
 
-use rosaq_pipeline::{CompareJob, CompareRow, Variant, compare, find};
+use std::fs;
+
+use anyhow::Context;
+use rosaq_pipeline::{CompareJob, CompareRow, Variant, compare, find, write_comparison_html};
 use serde_json::json;
 
 use crate::Outcome;
 use crate::flags::CompareFlags;
-use crate::output::{megabytes, prepare, print_json, print_text, table};
+use crate::output::{command_line, megabytes, prepare, print_json, print_text, table};
 use crate::quantize::default_out;
 
 pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
@@ -39,6 +42,13 @@ pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
     };
     let found = compare(&job, progress)?;
     let rows = &found.rows;
+    if let Some(path) = &flags.report {
+        write_comparison_html(&job.model, &found, command_line(), path)?;
+    }
+    if let Some(path) = &flags.csv {
+        let csv = csv(rows).with_context(|| format!("cannot write \"{}\"", path.display()))?;
+        fs::write(path, csv).with_context(|| format!("cannot write \"{}\"", path.display()))?;
+    }
     if flags.output.json {
         print_json(&json!({ "model": job.model.display().to_string(), "rows": rows,
             "calibration": found.calibration }))?;
@@ -64,6 +74,15 @@ pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
         print_text(&format!("checkpoints and statistics are kept in {}", job.out.display()))?;
     }
     Ok(Outcome::Done)
+}
+
+/// The rows as comma-separated values, in full precision.
+fn csv(rows: &[CompareRow]) -> anyhow::Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.serialize(row)?;
+    }
+    Ok(writer.into_inner()?)
 }
 
 fn cells(row: &CompareRow) -> Vec<String> {

@@ -148,6 +148,9 @@ pub(crate) struct MethodFlags {
     /// GPTQ: ranges tried for each group; 0 takes its whole range [default: 0; spinquant: 10]
     #[arg(long, value_name = "STEPS")]
     scale_steps: Option<usize>,
+    /// `SpinQuant`: steps in which the rotations are learned; 0 leaves them random [default: 100]
+    #[arg(long, value_name = "STEPS")]
+    learning_steps: Option<usize>,
     /// Seed of random choices
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -169,6 +172,7 @@ impl MethodFlags {
         settings.placement = rotation.map(str::parse).transpose()?;
         settings.act_order = self.act_order;
         settings.scale_steps = self.scale_steps;
+        settings.learning_steps = self.learning_steps;
         settings.seed = self.seed;
         settings.preset = self.preset.map(|PresetName::Paper| Preset::Paper);
         Ok(settings)
@@ -214,7 +218,7 @@ pub(crate) fn parse_group_size(text: &str) -> Result<usize, String> {
 pub(crate) struct QuantizeFlags {
     #[command(flatten)]
     pub(crate) model: ModelFlags,
-    /// The method: fp16, rtn, gptq, awq, mixed, rosaq
+    /// The method: fp16, rtn, gptq, awq, spinquant, mixed, rosaq
     #[arg(long, default_value = "rosaq")]
     pub(crate) method: String,
     /// Code width: 2, 3, 4, 5, 6 or 8
@@ -238,6 +242,9 @@ pub(crate) struct QuantizeFlags {
     /// Start over instead of resuming; replace an earlier result
     #[arg(long)]
     pub(crate) fresh: bool,
+    /// Write a report with plots, one HTML file
+    #[arg(long, value_name = "FILE.html", conflicts_with = "dry_run")]
+    pub(crate) report: Option<PathBuf>,
     /// Predict size, memory, disk, operations and quality, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -279,6 +286,12 @@ pub(crate) struct CompareFlags {
     pub(crate) group_size: Vec<usize>,
     #[command(flatten)]
     pub(crate) settings: MethodFlags,
+    /// Write the table with plots, one HTML file
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) report: Option<PathBuf>,
+    /// Write the table as comma-separated values
+    #[arg(long, value_name = "FILE.csv")]
+    pub(crate) csv: Option<PathBuf>,
     /// Directory for the checkpoints [default: out/MODEL-compare]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

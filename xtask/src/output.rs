@@ -21,6 +21,18 @@ pub(crate) fn prepare(flags: &OutputFlags) -> anyhow::Result<Progress> {
     Ok(Progress::detect())
 }
 
+/// The command as it was given, for reports.
+pub(crate) fn command_line() -> Option<String> {
+    let args: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|arg| {
+            let arg = arg.to_string_lossy().into_owned();
+            if arg.contains(char::is_whitespace) { format!("\"{arg}\"") } else { arg }
+        })
+        .collect();
+    Some(format!("cargo xtask {}", args.join(" ")))
+}
+
 /// One JSON object on standard output.
 pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     print_text(&serde_json::to_string_pretty(value)?)

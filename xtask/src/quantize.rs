@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use rosaq_pipeline::{
     EvalModel, EvalTokens, Evaluation, Progress, QuantizeJob, QuantizeReport, peak_rss_bytes,
-    quantize, write_report,
+    quantize, write_html, write_model_card, write_report,
 };
 use serde_json::{Value, json};
 
 use crate::Outcome;
 use crate::dry_run;
 use crate::flags::QuantizeFlags;
-use crate::output::{megabytes, prepare, print_json, print_text, table};
+use crate::output::{command_line, megabytes, prepare, print_json, print_text, table};
 
 pub(crate) fn run(flags: &QuantizeFlags) -> anyhow::Result<Outcome> {
     let progress = prepare(&flags.output)?;
@@ -26,6 +26,10 @@ pub(crate) fn run(flags: &QuantizeFlags) -> anyhow::Result<Outcome> {
     if let Some(tokens) = &tokens {
         measure(&job, tokens, &mut report, progress)?;
         write_report(&job.out, &report)?;
+    }
+    write_model_card(&report, command_line())?;
+    if let Some(path) = &flags.report {
+        write_html(&report, command_line(), path)?;
     }
     if flags.output.json {
         print_json(&summary(&report))?;

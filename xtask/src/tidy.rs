@@ -23,7 +23,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("quant", &["pack", "tensor"]),
     ("learn", &["quant", "rotate", "tensor"]),
     ("cpu", &["pack"]),
-    ("methods", &["model", "tensor", "calib", "pca", "saliency", "rotate", "quant", "pack"]),
+    (
+        "methods",
+        &["model", "tensor", "calib", "pca", "saliency", "rotate", "learn", "quant", "pack"],
+    ),
     ("checkpoint", &["tensor", "model", "pack", "quant"]),
     ("runtime", &["model", "checkpoint", "pack", "cpu", "tensor"]),
     (
@@ -39,6 +42,8 @@ const EDGES: &[(&str, &[&str])] = &[
             "quant",
             "pack",
             "methods",
+            "learn",
+            "report",
             "checkpoint",
             "cpu",
             "runtime",

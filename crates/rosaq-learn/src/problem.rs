@@ -73,6 +73,12 @@ impl Problem {
         self
     }
 
+    /// Bytes of memory it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of::<f32>() * (self.weight.data.len() + self.gram.nrows() * self.gram.ncols())
+    }
+
     /// Order of the rotation that this problem is about.
     #[must_use]
     pub fn rotation_order(&self) -> usize {

@@ -1,6 +1,7 @@
 //! What can go wrong while a method plans or is carried out.
 
 use rosaq_calib::CalibError;
+use rosaq_learn::LearnError;
 use rosaq_model::Role;
 use rosaq_pca::PcaError;
 use rosaq_quant::QuantError;
@@ -62,6 +63,15 @@ pub enum MethodError {
         /// The cause.
         #[source]
         source: SaliencyError,
+    },
+    /// Nothing can be learned from a block.
+    #[error("layer {layer}: no rotation can be learned")]
+    Learning {
+        /// The layer.
+        layer: usize,
+        /// The cause.
+        #[source]
+        source: LearnError,
     },
     /// A linear could not be rounded.
     #[error("layer {layer}, linear `{role}`")]

@@ -42,6 +42,22 @@ pub struct QuantizedBlock {
     /// The relative error of each linear's output on the calibration set, in the order of [`LINEAR_ROLES`]; `None` where the
     /// statistics do not tell.
     pub output_errors: [Option<f64>; 7],
+    /// Energies of the channels that were rotated.
+    pub rotated: Vec<RotatedSite>,
+}
+
+/// The mean squares of a site's channels before and after its rotation. After a rotation into an eigenbasis they are the
+/// eigenvalues over the number of tokens, in the order of storage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RotatedSite {
+    /// The site.
+    pub site: ActivationSite,
+    /// Tokens behind the figures.
+    pub tokens: u64,
+    /// Mean of x² a channel, in the model's own basis.
+    pub before: Vec<f64>,
+    /// The same in the basis that the linears read.
+    pub after: Vec<f64>,
 }
 
 /// Rotates, scales, clips, orders, rounds and packs one block.
@@ -53,16 +69,18 @@ pub fn quantize_block(
     input: BlockInput<'_>,
     mut block: BlockWeights,
 ) -> Result<QuantizedBlock, MethodError> {
-    rotate(plan, input, &mut block)?;
+    rotate_residual(plan, input, &mut block)?;
+    rotate_heads(plan, input, &mut block)?;
     let mut inputs = SiteInputs::new(plan, input);
     for site in SITES.into_iter().filter(|site| plan.scaled[site.index()]) {
         scale_site(plan, input, &mut inputs, &mut block, site)?;
     }
     let orders = channel_orders(plan, input, &inputs, &block)?;
-    let mut output_errors = [None; 7];
+    let (mut output_errors, mut rotated) = ([None; 7], Vec::new());
     let mut packed = Vec::new();
     for site in SITES {
         let gram = inputs.gram_if_known(&block, site)?;
+        rotated.extend(gram.as_ref().and_then(|gram| inputs.rotated(site, gram.as_ref())));
         for (idx, role) in LINEAR_ROLES.into_iter().enumerate() {
             if ActivationSite::of(role) != Some(site) {
                 continue;
@@ -94,10 +112,11 @@ pub fn quantize_block(
     ] {
         rotation.iter_mut().for_each(round_to_f16); // as they will be stored
     }
-    Ok(QuantizedBlock { block, output_errors })
+    Ok(QuantizedBlock { block, output_errors, rotated })
 }
 
-fn rotate(
+/// Rotates what reads and writes the residual, where the plan does.
+pub(crate) fn rotate_residual(
     plan: &QuantPlan,
     input: BlockInput<'_>,
     block: &mut BlockWeights,
@@ -111,6 +130,14 @@ fn rotate(
         };
         rotate_block(block, rotation.placement, &bases);
     }
+    Ok(())
+}
+
+fn rotate_heads(
+    plan: &QuantPlan,
+    input: BlockInput<'_>,
+    block: &mut BlockWeights,
+) -> Result<(), MethodError> {
     if plan.heads.is_some() {
         let heads = input.heads.ok_or(MethodError::NoStatistics { layer: input.layer })?;
         rotate_value_heads(block, input.config, heads);

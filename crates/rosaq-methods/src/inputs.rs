@@ -3,6 +3,7 @@
 use faer::{Mat, MatRef};
 use rosaq_model::{ActivationSite, BlockWeights};
 
+use crate::execute::RotatedSite;
 use crate::{BlockInput, MethodError, QuantPlan};
 
 /// Statistics of a block's inputs as they stand.
@@ -57,6 +58,27 @@ impl<'a> SiteInputs<'a> {
             scale(&mut gram, &factor);
         }
         Ok(gram)
+    }
+
+    /// What the rotation of `site` did to its channels, whose Gram matrix is now `gram`; `None` where there was none.
+    pub(crate) fn rotated(
+        &self,
+        site: ActivationSite,
+        gram: MatRef<'_, f64>,
+    ) -> Option<RotatedSite> {
+        let heads = site == ActivationSite::HeadsOutput && self.plan.heads.is_some();
+        if !heads && self.rotation(site).is_none() {
+            return None;
+        }
+        let collected = self.input.stats?.site(site).gram.as_ref()?;
+        let tokens = collected.tokens();
+        let mean = |sum: f64| sum / tokens.max(1) as f64;
+        Some(RotatedSite {
+            site,
+            tokens,
+            before: collected.diagonal().into_iter().map(mean).collect(),
+            after: (0..gram.nrows()).map(|i| mean(gram[(i, i)])).collect(),
+        })
     }
 
     /// Mean |x| of each input channel of `site`; known only where the plan does not rotate it.

@@ -8,6 +8,7 @@ mod execute;
 mod fp16;
 mod gptq;
 mod inputs;
+mod learning;
 mod method;
 mod mixed;
 mod orders;
@@ -16,10 +17,12 @@ mod registry;
 mod rosaq;
 mod rtn;
 mod scaling;
+mod spinquant;
 
 pub use bases::{BlockBases, head_bases, residual_basis};
 pub use error::MethodError;
-pub use execute::{BlockInput, QuantizedBlock, quantize_block};
+pub use execute::{BlockInput, QuantizedBlock, RotatedSite, quantize_block};
+pub use learning::{PROBLEMS_PER_BLOCK, learn_heads, residual_problems};
 pub use method::{Method, MethodSettings, Preset};
 pub use plan::{
     Basis, HeadRotation, LinearPlan, OrderPlan, QuantPlan, ResidualRotation, Rounding, SalientFirst,

@@ -36,6 +36,8 @@ pub struct MethodSettings {
     pub act_order: bool,
     /// Ranges that GPTQ tries for each group; 0 takes the whole range.
     pub scale_steps: Option<usize>,
+    /// Steps in which rotations are learned; 0 leaves them as they start.
+    pub learning_steps: Option<usize>,
     /// Seed of random rotations.
     pub seed: u64,
 }
@@ -56,6 +58,7 @@ impl MethodSettings {
             preset: None,
             act_order: false,
             scale_steps: None,
+            learning_steps: None,
             seed: 0,
         })
     }

@@ -156,6 +156,16 @@ impl QuantPlan {
         bits as f64 / weights as f64
     }
 
+    /// Stored bits a weight of the linears of `role`, with the padding of their rows.
+    ///
+    /// # Panics
+    /// If `role` is no linear of a block.
+    #[must_use]
+    pub fn role_bits(&self, config: &ModelConfig, role: Role) -> f64 {
+        let bytes: usize = self.linear(role).segments.iter().map(stored_bytes_per_row).sum();
+        (8 * bytes) as f64 / config.linear_shape(role)[1] as f64
+    }
+
     /// Bytes that the plan will store: all parts of the linears with the padding of their rows, the channel orders that are
     /// written down, and rotation matrices.
     #[must_use]

@@ -2,15 +2,19 @@
 
 use faer::{Mat, MatRef};
 use rosaq_calib::LayerStats;
+use rosaq_learn::LearnOptions;
 use rosaq_methods::{
-    Basis, BlockBases, HeadRotation, QuantPlan, ResidualRotation, head_bases, residual_basis,
+    Basis, BlockBases, BlockInput, HeadRotation, QuantPlan, ResidualRotation, head_bases,
+    learn_heads, residual_basis,
 };
-use rosaq_model::{ActivationSite, ModelConfig, ModelEnds};
+use rosaq_model::{ActivationSite, BlockWeights, ModelConfig, ModelEnds, SourceModel};
 use rosaq_quant::round_to_f16;
 use rosaq_rotate::{Placement, random_orthogonal, randomized_hadamard, rotate_ends};
 
-use crate::PipelineError;
 use crate::calibrate::StatsDir;
+use crate::learned::{Learn, Learning};
+use crate::workdir::WorkDir;
+use crate::{PipelineError, Progress};
 
 /// The bases of residual and value heads, computed when asked for.
 pub(crate) struct Bases<'a> {
@@ -20,6 +24,16 @@ pub(crate) struct Bases<'a> {
     heads: Option<HeadRotation>,
     /// The one basis of an absorbed rotation.
     pooled: Option<Mat<f64>>,
+    /// How that was learned.
+    pub(crate) learning: Option<Learning>,
+}
+
+/// Where a rotation is learned and kept.
+#[derive(Clone, Copy)]
+pub(crate) struct Learner<'a> {
+    pub(crate) source: &'a SourceModel,
+    pub(crate) work: &'a WorkDir,
+    pub(crate) progress: Progress,
 }
 
 impl<'a> Bases<'a> {
@@ -28,32 +42,49 @@ impl<'a> Bases<'a> {
         config: &'a ModelConfig,
         stats: &'a StatsDir,
         plan: &QuantPlan,
+        learner: Option<Learner<'_>>,
     ) -> Result<Self, PipelineError> {
         let (rotation, heads) = (plan.residual, plan.heads);
-        let pooled = match rotation {
+        let mut learning = None;
+        let mut pooled = match rotation {
             Some(rotation) if rotation.placement == Placement::Absorbed => {
                 Some(pooled_basis(config, stats, rotation.basis)?)
             }
             _ => None,
         };
-        Ok(Self { config, stats, rotation, heads, pooled })
+        if let (Some(start), Some(options), Some(learner)) =
+            (&mut pooled, learn_options(rotation.map(|r| r.basis)), learner)
+        {
+            let Learner { source, work, progress } = learner;
+            let job = Learn { source, stats, plan, options, work };
+            let (learned, how) = job.rotation(start.clone(), progress)?;
+            *start = learned;
+            learning = Some(how);
+        }
+        Ok(Self { config, stats, rotation, heads, pooled, learning })
     }
 
     /// A basis for each value head of a block, where the plan rotates them.
     pub(crate) fn of_heads(
         &self,
-        layer: usize,
-        stats: Option<&LayerStats>,
+        plan: &QuantPlan,
+        input: BlockInput<'_>,
+        block: &BlockWeights,
     ) -> Result<Option<Vec<Mat<f64>>>, PipelineError> {
-        let config = self.config;
-        Ok(match (self.heads.map(|h| h.basis), stats) {
+        let (config, layer) = (self.config, input.layer);
+        let basis = self.heads.map(|h| h.basis);
+        Ok(match (basis, input.stats) {
             (Some(Basis::Eigen(first)), Some(stats)) => {
                 Some(head_bases(config, stats, first, layer)?)
             }
             (Some(Basis::Hadamard { seed, .. }), _) => {
                 let first = seed + (layer * config.n_kv_heads) as u64;
                 let seeds = first..first + config.n_kv_heads as u64;
-                Some(seeds.map(|seed| hadamard_or_random(config.head_dim, seed)).collect())
+                let starts = seeds.map(|seed| hadamard_or_random(config.head_dim, seed)).collect();
+                Some(match learn_options(basis) {
+                    Some(options) => learn_heads(plan, input, block.clone(), starts, &options)?,
+                    None => starts,
+                })
             }
             _ => None,
         })
@@ -146,6 +177,16 @@ fn site_basis(
         Basis::Eigen(first) => residual_basis(gram.view(), first, layer, site)?,
         Basis::Hadamard { seed, .. } => hadamard_or_random(gram.dim(), seed),
     })
+}
+
+/// How a basis is learned, if it is.
+fn learn_options(basis: Option<Basis>) -> Option<LearnOptions> {
+    match basis {
+        Some(Basis::Hadamard { seed, steps }) if steps > 0 => {
+            Some(LearnOptions { n_steps: steps, seed, ..LearnOptions::default() })
+        }
+        _ => None,
+    }
 }
 
 /// The one basis of the residual stream.

@@ -255,6 +255,9 @@ fn directory_name(variant: &Variant) -> String {
     if let Some(steps) = s.scale_steps {
         add(format!("s{steps}"));
     }
+    if let Some(steps) = s.learning_steps {
+        add(format!("l{steps}"));
+    }
     if s.seed != 0 {
         add(format!("seed{}", s.seed));
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rosaq_calib::CalibError;
 use rosaq_checkpoint::CheckpointError;
 use rosaq_eval::EvalError;
+use rosaq_learn::LearnError;
 use rosaq_methods::MethodError;
 use rosaq_model::ModelError;
 use rosaq_pack::PackError;
@@ -31,6 +32,9 @@ pub enum PipelineError {
     /// The method.
     #[error(transparent)]
     Method(#[from] MethodError),
+    /// A rotation that was to be learned.
+    #[error(transparent)]
+    Learn(#[from] LearnError),
     /// The packed checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

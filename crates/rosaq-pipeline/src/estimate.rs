@@ -101,7 +101,7 @@ fn sampled_energy(
     calibrate(source, sample, rosaq_calib::Requirements::grams_at(&sites), &stats, progress)?;
     let salient = plan.residual.map_or(0, |r| r.basis.salient());
     let config = source.config();
-    let bases = Bases::new(config, &stats, plan)?;
+    let bases = Bases::new(config, &stats, plan, None)?;
     let step = config.n_layers.div_ceil(SAMPLE_LAYERS);
     let mut shares = Vec::new();
     for layer in (0..config.n_layers).step_by(step) {

@@ -9,13 +9,14 @@ use rosaq_checkpoint::{
     write_ends_shard,
 };
 use rosaq_methods::{BlockInput, QuantPlan, find, quantize_block};
-use rosaq_model::{ModelConfig, SourceModel};
+use rosaq_model::{LINEAR_ROLES, ModelConfig, SourceModel};
 use rosaq_text::TokenWindows;
 use serde_json::json;
 
-use crate::bases::Bases;
+use crate::bases::{Bases, Learner};
 use crate::calibrate::{StatsDir, calibrate};
 use crate::estimate::floor_operations;
+use crate::findings::BlockFindings;
 use crate::fingerprint::{calibration_fingerprint, hex, job_fingerprint, model_fingerprint};
 use crate::report::{QuantizeReport, read_report, write_report};
 use crate::tokens::{source_tokenizer, warn_of_length, write_tokenizer_files};
@@ -106,8 +107,15 @@ impl Prepared<'_> {
         }
         let watch = Stopwatch::start();
         let staging = &work.staging();
-        let run = Run { source, plan, stats: &stats, requirements: self.requirements, staging };
-        run.write_all(progress)?;
+        let learner = Learner { source, work, progress };
+        let bases = Bases::new(source.config(), &stats, plan, Some(learner))?;
+        if bases.learning.is_some() {
+            stages.push(watch.stop("learn"));
+        }
+        let watch = Stopwatch::start();
+        let (requirements, findings) = (self.requirements, work.root());
+        let run = Run { source, plan, stats: &stats, requirements, staging, findings };
+        run.write_all(&bases, progress)?;
         let mut settings = job.settings_json(plan);
         settings.insert("fingerprint".to_owned(), json!(hex(&keys.job)));
         let sizes = finish(staging, source.config(), &job.method, settings)?;
@@ -115,6 +123,8 @@ impl Prepared<'_> {
         stages.push(watch.stop("quantize and write"));
         let mut report = build_report(job, plan, source, sizes, stages, &total);
         report.floor_cpu_seconds = floor;
+        report.learning = bases.learning;
+        report.blocks = BlockFindings::load_all(work.root(), source.config().n_layers);
         report.resumed = work.resumed();
         write_report(staging, &report)?;
         Ok(report)
@@ -200,6 +210,9 @@ fn build_report(
         source_bytes_f16: f16_bytes(source.config()),
         cpu_seconds: time.cpu_seconds,
         resumed: false,
+        learning: None,
+        role_bits: LINEAR_ROLES.map(|role| plan.role_bits(source.config(), role)).to_vec(),
+        blocks: Vec::new(),
         floor_cpu_seconds: None,
         wall_seconds: time.wall_seconds,
         peak_rss_bytes: peak_rss_bytes(),
@@ -230,23 +243,24 @@ struct Run<'a> {
     stats: &'a StatsDir,
     requirements: Requirements,
     staging: &'a Path,
+    /// Where findings are kept.
+    findings: &'a Path,
 }
 
 impl Run<'_> {
-    fn write_all(&self, progress: Progress) -> Result<(), PipelineError> {
+    fn write_all(&self, bases: &Bases<'_>, progress: Progress) -> Result<(), PipelineError> {
         let config = self.source.config();
         let stage = progress.stage("quantize");
-        let bases = Bases::new(config, self.stats, self.plan)?;
         let mut next = None;
         for layer in 0..config.n_layers {
             if block_shard_is_complete(self.staging, config, layer) {
                 next = None;
             } else {
-                next = self.write_block(layer, &bases, next)?;
+                next = self.write_block(layer, bases, next)?;
             }
             stage.set((layer + 1) as f64 / (config.n_layers + 1) as f64);
         }
-        self.write_ends(&bases)?;
+        self.write_ends(bases)?;
         stage.finish();
         Ok(())
     }
@@ -261,20 +275,17 @@ impl Run<'_> {
         let config = self.source.config();
         let stats =
             if self.requirements.any { Some(self.stats.load(layer, config)?) } else { None };
-        let heads = bases.of_heads(layer, stats.as_ref())?;
-        let bases = bases.around(layer, stats.as_ref(), known)?;
+        let around = bases.around(layer, stats.as_ref(), known)?;
         let block = self.source.load_block(layer)?;
         self.source.release();
-        let input = BlockInput {
-            config,
-            layer,
-            stats: stats.as_ref(),
-            bases: bases.as_ref(),
-            heads: heads.as_deref(),
-        };
+        let (stats, around) = (stats.as_ref(), around.as_ref());
+        let input = BlockInput { config, layer, stats, bases: around, heads: None };
+        let heads = bases.of_heads(self.plan, input, &block)?;
+        let input = BlockInput { heads: heads.as_deref(), ..input };
         let quantized = quantize_block(self.plan, input, block)?;
+        BlockFindings::new(layer, config.n_layers, &quantized).save(self.findings)?;
         write_block_shard(self.staging, config, layer, &quantized.block)?;
-        Ok(bases.map(|b| b.next))
+        Ok(around.map(|b| b.next.clone()))
     }
 
     fn write_ends(&self, bases: &Bases<'_>) -> Result<(), PipelineError> {

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::PipelineError;
+use crate::findings::BlockFindings;
+use crate::learned::Learning;
 use crate::usage::StageTime;
 
 /// The report of a quantization.
@@ -39,6 +41,14 @@ pub struct QuantizeReport {
     pub wall_seconds: f64,
     /// Largest resident set of the process up to then.
     pub peak_rss_bytes: Option<u64>,
+    /// How the rotation was learned, where it was.
+    pub learning: Option<Learning>,
+    /// Stored bits a weight of each role, as [`LINEAR_ROLES`] has them, without rotation matrices.
+    ///
+    /// [`LINEAR_ROLES`]: rosaq_model::LINEAR_ROLES
+    pub role_bits: Vec<f64>,
+    /// What was found in each block.
+    pub blocks: Vec<BlockFindings>,
     /// Time by stage.
     pub stages: Vec<StageTime>,
     /// The checkpoint.

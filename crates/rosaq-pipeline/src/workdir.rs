@@ -4,10 +4,12 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use faer::{Mat, MatRef};
 use rosaq_calib::Fingerprint;
 use serde::{Deserialize, Serialize};
 
 use crate::PipelineError;
+use crate::learned::Learning;
 
 /// A directory of finished parts.
 #[derive(Debug)]
@@ -25,6 +27,13 @@ struct ResumeState {
     magic: [u8; 8],
     version: u32,
     job: Fingerprint,
+}
+
+/// A learned rotation on disk; JSON keeps every digit of an f64.
+#[derive(Serialize, Deserialize)]
+struct SavedRotation {
+    columns: Vec<f64>,
+    learning: Learning,
 }
 
 const MAGIC: [u8; 8] = *b"ROSAQJOB";
@@ -53,6 +62,7 @@ impl WorkDir {
         }
         work.resumed = !fresh && work.belongs_to(job);
         if !work.resumed {
+            let _ = fs::remove_file(work.rotation()); // of another job, or none
             remove_dir(&work.staging())?;
         }
         for dir in [work.statistics(), work.staging()] {
@@ -68,6 +78,11 @@ impl WorkDir {
         self.resumed
     }
 
+    /// The directory itself, where small parts are kept.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Where statistics are saved.
     pub(crate) fn statistics(&self) -> PathBuf {
         self.root.join("statistics")
@@ -76,6 +91,39 @@ impl WorkDir {
     /// Where the checkpoint grows.
     pub(crate) fn staging(&self) -> PathBuf {
         self.root.join("checkpoint")
+    }
+
+    /// Keeps a learned rotation.
+    pub(crate) fn save_rotation(
+        &self,
+        rotation: &Mat<f64>,
+        learning: &Learning,
+    ) -> Result<(), PipelineError> {
+        let columns = rotation.col_iter().flat_map(|col| col.iter().copied()).collect();
+        let saved = SavedRotation { columns, learning: learning.clone() };
+        let path = self.rotation();
+        let json = serde_json::to_vec(&saved).map_err(|e| PipelineError::Disk {
+            action: "write",
+            path: path.clone(),
+            source: e.into(),
+        })?;
+        let temporary = self.root.join("rotation.tmp");
+        let written = fs::write(&temporary, json).and_then(|()| fs::rename(&temporary, &path));
+        written.map_err(PipelineError::disk("write", path))
+    }
+
+    /// The rotation of order `n` that an earlier run of this job learned.
+    pub(crate) fn load_rotation(&self, n: usize) -> Option<(Mat<f64>, Learning)> {
+        let saved: SavedRotation = serde_json::from_slice(&fs::read(self.rotation()).ok()?).ok()?;
+        if Some(saved.columns.len()) != n.checked_mul(n) {
+            return None;
+        }
+        let rotation = MatRef::from_column_major_slice(&saved.columns, n, n).to_owned();
+        Some((rotation, saved.learning))
+    }
+
+    fn rotation(&self) -> PathBuf {
+        self.root.join("rotation.json")
     }
 
     fn state(&self) -> PathBuf {
