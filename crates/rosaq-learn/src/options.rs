@@ -21,7 +21,7 @@ pub struct LearnOptions {
     /// Root mean square angle, in radians, by which a step of unchanging direction turns the channels. It does not depend on
     /// the size of the model, the bits, or the unit of the loss, since gradients are normalized. Gradients of different
     /// batches partly cancel in the momentum, so channels turn by far less than the sum of all rates. The default is the best
-    /// of 0.01 to 0.2 on linears of SmolLM2-135M, 4 bits in groups of 128.
+    /// of 0.02 to 0.2 on linears of SmolLM2-135M, 4 bits in groups of 128.
     pub learning_rate: f64,
     /// Share of the last direction that is kept, from 0 to below 1.
     pub momentum: f64,
