@@ -3,7 +3,9 @@
 use std::fs;
 
 use anyhow::Context;
-use rosaq_pipeline::{CompareJob, CompareRow, Variant, compare, find, write_comparison_html};
+use rosaq_pipeline::{
+    CompareJob, CompareRow, Comparison, Variant, compare, find, write_comparison_html,
+};
 use serde_json::json;
 
 use crate::Outcome;
@@ -42,13 +44,7 @@ pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
     };
     let found = compare(&job, progress)?;
     let rows = &found.rows;
-    if let Some(path) = &flags.report {
-        write_comparison_html(&job.model, &found, command_line(), path)?;
-    }
-    if let Some(path) = &flags.csv {
-        let csv = csv(rows).with_context(|| format!("cannot write \"{}\"", path.display()))?;
-        fs::write(path, csv).with_context(|| format!("cannot write \"{}\"", path.display()))?;
-    }
+    write_files(flags, &job, &found)?;
     if flags.output.json {
         print_json(&json!({ "model": job.model.display().to_string(), "rows": rows,
             "calibration": found.calibration }))?;
@@ -74,6 +70,19 @@ pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
         print_text(&format!("checkpoints and statistics are kept in {}", job.out.display()))?;
     }
     Ok(Outcome::Done)
+}
+
+/// The table as the files that were asked for.
+fn write_files(flags: &CompareFlags, job: &CompareJob, found: &Comparison) -> anyhow::Result<()> {
+    if let Some(path) = &flags.report {
+        write_comparison_html(&job.model, found, command_line(), path)?;
+    }
+    if let Some(path) = &flags.csv {
+        let csv =
+            csv(&found.rows).with_context(|| format!("cannot write \"{}\"", path.display()))?;
+        fs::write(path, csv).with_context(|| format!("cannot write \"{}\"", path.display()))?;
+    }
+    Ok(())
 }
 
 /// The rows as comma-separated values, in full precision.

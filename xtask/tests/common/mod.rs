@@ -120,7 +120,7 @@ pub(crate) fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
     paths
         .map(|path| (name(&path), fs::read(&path).unwrap()))
-        .filter(|(name, _)| name != "rosaq-report.json")
+        .filter(|(name, _)| name != "rosaq-report.json" && name != "README.md")
         .collect()
 }
 
