@@ -9,8 +9,10 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::arch;
+#[cfg(target_arch = "x86_64")]
+use crate::arch::x86_64::{avx2::Avx2, avx512::Avx512};
 use crate::prepare::{Activations, Arranged};
-use crate::segment::{CodeSegment, F16Segment, RowReach, SegmentRows};
+use crate::segment::SegmentRows;
 
 /// An instruction set that has kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,14 +43,9 @@ impl Isa {
         match self {
             Self::Scalar => true,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => has_avx2(),
+            Self::Avx2 => Avx2::new().is_some(),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => {
-                has_avx2()
-                    && is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512vl")
-            }
+            Self::Avx512 => Avx512::new().is_some(),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx2 | Self::Avx512 => false,
         }
@@ -63,24 +60,12 @@ impl Isa {
             Self::Avx512 => "avx512",
         }
     }
-
-    /// Panics unless the processor has it: what the entries into the kernels rely on.
-    fn assert_available(self) {
-        assert!(self.is_available(), "this processor has no {self}");
-    }
 }
 
 impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn has_avx2() -> bool {
-    is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("fma")
-        && is_x86_feature_detected!("f16c")
 }
 
 /// Arranges a segment's activations, one slice of its channels a token, for `isa`.
@@ -98,6 +83,11 @@ pub(crate) fn arrange(isa: Isa, segment: &SegmentRows<'_>, x: &[&[f32]]) -> Acti
 }
 
 /// Adds the product of rows `rows` of one segment with each token to `out` `[rows, tokens]`.
+///
+/// `arranged` is what [`arrange`] made of the tokens `x` for this `isa`.
+///
+/// # Panics
+/// If the processor lacks `isa`.
 pub(crate) fn add_rows(
     isa: Isa,
     segment: &SegmentRows<'_>,
@@ -105,91 +95,25 @@ pub(crate) fn add_rows(
     rows: Range<usize>,
     out: &mut [f32],
 ) {
-    isa.assert_available();
-    match (segment, arranged) {
-        (SegmentRows::F16(segment), _) => f16_rows(isa, segment, x, rows, out),
-        (SegmentRows::Codes(segment), Activations::Plain) => {
-            any_group_rows(isa, segment, x, rows, out);
-        }
-        #[cfg(target_arch = "x86_64")]
-        (SegmentRows::Codes(segment), Activations::Lanes8(arranged)) => {
-            use arch::x86_64::avx2;
-            let reach = arranged.reach(segment, avx2::SPAN);
-            with_padding(segment, x.len(), reach, (rows, out), |segment, rows, out| {
-                // SAFETY: `Lanes8` is made for `Isa::Avx2` alone, and its availability was asserted.
-                unsafe { avx2::code_rows(segment, arranged, x.len(), rows, out) }
-            });
-        }
-        #[cfg(target_arch = "x86_64")]
-        (SegmentRows::Codes(segment), Activations::Lanes16(arranged)) => {
-            use arch::x86_64::avx512;
-            let reach = arranged.reach(segment, avx512::SPAN);
-            with_padding(segment, x.len(), reach, (rows, out), |segment, rows, out| {
-                // SAFETY: `Lanes16` is made for `Isa::Avx512` alone, and its availability was
-                // asserted.
-                unsafe { avx512::code_rows(segment, arranged, x.len(), rows, out) }
-            });
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        (SegmentRows::Codes(segment), _) => any_group_rows(isa, segment, x, rows, out),
-    }
-}
-
-fn f16_rows(isa: Isa, segment: &F16Segment<'_>, x: &[&[f32]], rows: Range<usize>, out: &mut [f32]) {
-    isa.assert_available();
     match isa {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the availability of AVX2, FMA and F16C was asserted.
-        Isa::Avx2 => unsafe { arch::x86_64::avx2::f16_rows(segment, x, rows, out) },
+        Isa::Avx2 => {
+            let isa = Avx2::new().expect("the callers checked the processor");
+            arch::generic::add_rows(isa, segment, (x, arranged.lanes8()), rows, out);
+        }
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the availability of AVX-512 F, BW, VL and F16C was asserted.
-        Isa::Avx512 => unsafe { arch::x86_64::avx512::f16_rows(segment, x, rows, out) },
-        _ => arch::all::f16_rows(segment, x, rows, out),
-    }
-}
-
-fn any_group_rows(
-    isa: Isa,
-    segment: &CodeSegment<'_>,
-    x: &[&[f32]],
-    rows: Range<usize>,
-    out: &mut [f32],
-) {
-    isa.assert_available();
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the availability of AVX2, FMA and F16C was asserted.
-        Isa::Avx2 => unsafe { arch::x86_64::avx2::any_group_rows(segment, x, rows, out) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the availability of AVX-512 F, BW, VL and F16C was asserted.
-        Isa::Avx512 => unsafe { arch::x86_64::avx512::any_group_rows(segment, x, rows, out) },
-        _ => arch::all::code_rows(segment, x, rows, out),
-    }
-}
-
-/// Calls `kernel` for the rows that have enough bytes after them, then for a padded copy of the
-/// others.
-#[cfg(target_arch = "x86_64")]
-fn with_padding(
-    segment: &CodeSegment<'_>,
-    n_tokens: usize,
-    reach: RowReach,
-    (rows, out): (Range<usize>, &mut [f32]),
-    kernel: impl Fn(&CodeSegment<'_>, Range<usize>, &mut [f32]),
-) {
-    let n_direct = segment.n_rows_within(reach).clamp(rows.start, rows.end);
-    let (direct, padded) = out.split_at_mut((n_direct - rows.start) * n_tokens);
-    kernel(segment, rows.start..n_direct, direct);
-    if n_direct < rows.end {
-        let tail = segment.padded_tail(n_direct, reach);
-        kernel(&tail.segment(), 0..rows.end - n_direct, padded);
+        Isa::Avx512 => {
+            let isa = Avx512::new().expect("the callers checked the processor");
+            arch::generic::add_rows(isa, segment, (x, arranged.lanes16()), rows, out);
+        }
+        _ => arch::all::add_rows(segment, x, rows, out),
     }
 }
 
 /// Softmax of `row` in place, in f32; the same bits on every instruction set.
 pub fn softmax(row: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
-    if has_avx2() {
+    if Avx2::new().is_some() {
         // SAFETY: the availability of AVX2 was just checked.
         return unsafe { arch::x86_64::elementwise::softmax(row) };
     }
@@ -203,7 +127,7 @@ pub fn softmax(row: &mut [f32]) {
 pub fn silu_mul(gate: &mut [f32], up: &[f32]) {
     assert_eq!(gate.len(), up.len(), "gate and up have the same length");
     #[cfg(target_arch = "x86_64")]
-    if has_avx2() {
+    if Avx2::new().is_some() {
         // SAFETY: the availability of AVX2 was just checked.
         return unsafe { arch::x86_64::elementwise::silu_mul(gate, up) };
     }

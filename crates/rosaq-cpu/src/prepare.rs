@@ -105,15 +105,20 @@ impl<const L: usize> Arranged<L> {
         Self { n_fields, n_blocks, fields, group_sums, lanes, n_sums }
     }
 
-    /// How far from the start of a row a kernel reads that loads `span` bytes a block.
-    pub(crate) fn reach(&self, segment: &CodeSegment<'_>, span: usize) -> RowReach {
+    /// How far from the start of a row a kernel reads that loads a whole vector for every block.
+    pub(crate) fn reach(&self, segment: &CodeSegment<'_>) -> RowReach {
         let block_bytes = L * self.n_fields * segment.bits.count() / 8;
         RowReach {
-            code_bytes: (self.n_blocks - 1) * block_bytes + span,
+            code_bytes: (self.n_blocks - 1) * block_bytes + size_of::<[u32; L]>(),
             n_scales: segment.n_groups - 1 + L,
             // Zero points are loaded like the group sums, `L` bytes for `L` of them.
             zero_bytes: (self.n_sums - 1) * L / 8 * segment.bits.count() + L,
         }
+    }
+
+    /// Tokens that were arranged.
+    pub(crate) const fn n_tokens(&self) -> usize {
+        self.fields.len / (self.n_blocks * self.n_fields * L)
     }
 
     /// The arranged activations of one token, `[blocks, fields]`.
@@ -137,6 +142,18 @@ pub(crate) enum Activations {
     Lanes8(Arranged<8>),
     /// For AVX-512.
     Lanes16(Arranged<16>),
+}
+
+impl Activations {
+    /// Those for AVX2, if that is what they are.
+    pub(crate) const fn lanes8(&self) -> Option<&Arranged<8>> {
+        if let Self::Lanes8(arranged) = self { Some(arranged) } else { None }
+    }
+
+    /// Those for AVX-512, if that is what they are.
+    pub(crate) const fn lanes16(&self) -> Option<&Arranged<16>> {
+        if let Self::Lanes16(arranged) = self { Some(arranged) } else { None }
+    }
 }
 
 /// What the activation of each field is multiplied by.

@@ -1,5 +1,8 @@
 //! Every instruction set against the reference, and the reference against f64.
 
+mod lanes;
+mod model;
+
 use std::sync::Arc;
 
 use half::f16;

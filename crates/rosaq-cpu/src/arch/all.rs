@@ -4,17 +4,27 @@ use std::ops::Range;
 
 use rosaq_pack::{code_at, unpack_into};
 
-use crate::segment::{CodeSegment, F16Segment, Values};
+use crate::segment::{CodeSegment, F16Segment, SegmentRows, Values};
 
-/// Adds the product of rows `rows` of an f16 segment with each token to `out` `[rows, tokens]`.
+/// Adds the product of rows `rows` of a segment with each token to `out` `[rows, tokens]`.
 ///
-/// `x` holds one slice of `segment.channels` activations a token. Accumulates in f32.
-pub(crate) fn f16_rows(
-    segment: &F16Segment<'_>,
+/// `x` holds one slice of the segment's channels a token. Accumulates in f32.
+pub(crate) fn add_rows(
+    segment: &SegmentRows<'_>,
     x: &[&[f32]],
     rows: Range<usize>,
     out: &mut [f32],
 ) {
+    match segment {
+        SegmentRows::F16(segment) => f16_rows(segment, x, rows, out),
+        SegmentRows::Codes(segment) => code_rows(segment, x, rows, out),
+    }
+}
+
+/// Adds the product of rows `rows` of an f16 segment with each token to `out` `[rows, tokens]`.
+///
+/// `x` holds one slice of `segment.channels` activations a token. Accumulates in f32.
+fn f16_rows(segment: &F16Segment<'_>, x: &[&[f32]], rows: Range<usize>, out: &mut [f32]) {
     for (row, out) in rows.zip(out.chunks_exact_mut(x.len())) {
         let values = segment.row(row);
         for (out, x) in out.iter_mut().zip(x) {
@@ -26,12 +36,7 @@ pub(crate) fn f16_rows(
 /// Adds the product of rows `rows` of a segment of codes with each token to `out`
 /// `[rows, tokens]`: for every group, `scale * sum((code - zero_point) * x)`, or
 /// `scale * sum(level[code] * x)` for a codebook. Accumulates in f32.
-pub(crate) fn code_rows(
-    segment: &CodeSegment<'_>,
-    x: &[&[f32]],
-    rows: Range<usize>,
-    out: &mut [f32],
-) {
+fn code_rows(segment: &CodeSegment<'_>, x: &[&[f32]], rows: Range<usize>, out: &mut [f32]) {
     let mut codes = vec![0; segment.channels];
     for (row, out) in rows.zip(out.chunks_exact_mut(x.len())) {
         unpack_into(segment.codes_of(row), segment.bits, &mut codes);

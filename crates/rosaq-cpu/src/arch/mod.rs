@@ -1,4 +1,5 @@
-//! The inner loops: one readable reference, and one file for each instruction set.
+//! The inner loops: one readable reference, one generic kernel for vectors of any width, and one file
+//! of vector operations for each instruction set.
 //!
 //! Every kernel adds `W x` of one segment to `out`, row-major `[rows, tokens]`, for a range of
 //! rows. What a row and a token yield does not depend on the rows and tokens beside them.

@@ -1,262 +1,219 @@
 //! AVX-512 (F, BW and VL) with F16C: sixteen lanes.
 
-mod vector;
-
 use std::arch::x86_64::*;
 use std::ops::Range;
 
 use half::f16;
 
-use self::vector::{load, load_codes, load_f16, load_i32, load_zeros, sum_lanes};
-use super::first_chunk;
-use crate::arch::generic;
-use crate::prepare::{Arranged, LaneGroups};
-use crate::segment::{CodeSegment, F16Segment, Values};
+use super::avx2::Avx2;
+use super::load_16;
+use crate::arch::generic::{Kernel, Simd};
 
-/// Lanes of a vector.
-pub(crate) const LANES: usize = 16;
+/// Proof that the processor has AVX-512 F, BW and VL, and what [`Avx2`] stands for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512(());
 
-/// Bytes that the loads of one block may touch.
-pub(crate) const SPAN: usize = 64;
+impl Avx512 {
+    /// `None` where the processor lacks one of them.
+    pub(crate) fn new() -> Option<Self> {
+        let found = Avx2::new().is_some()
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl");
+        found.then_some(Self(()))
+    }
+}
 
-/// [`crate::arch::all::f16_rows`].
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma,f16c")]
-pub(crate) fn f16_rows(
-    segment: &F16Segment<'_>,
-    x: &[&[f32]],
-    rows: Range<usize>,
-    out: &mut [f32],
-) {
-    for (row, out) in rows.zip(out.chunks_exact_mut(x.len())) {
-        let (blocks, tail) = segment.row(row).as_chunks::<LANES>();
-        for (out, x) in out.iter_mut().zip(x) {
-            let (x_blocks, x_tail) = x.as_chunks::<LANES>();
-            let mut sums = [_mm512_setzero_ps(); 4];
-            let by_four = blocks.as_chunks::<4>().0.iter().zip(x_blocks.as_chunks::<4>().0);
-            for (values, x) in by_four {
-                for chain in 0..4 {
-                    let values = load_f16(&values[chain]);
-                    sums[chain] = _mm512_fmadd_ps(values, load(&x[chain]), sums[chain]);
-                }
-            }
-            let done = blocks.len() - blocks.len() % 4;
-            for (values, x) in blocks[done..].iter().zip(&x_blocks[done..]) {
-                sums[0] = _mm512_fmadd_ps(load_f16(values), load(x), sums[0]);
-            }
-            let rest: f32 = tail.iter().zip(x_tail).map(|(value, x)| value.to_f32() * x).sum();
-            let [a, b, c, d] = sums;
-            let sum = _mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d));
-            *out += sum_lanes(sum) + rest;
+impl Simd<16> for Avx512 {
+    type Floats = __m512;
+    type Words = __m512i;
+    type Levels = __m512;
+
+    #[inline(always)]
+    fn enter<K: Kernel<16>>(
+        self,
+        segment: &K::Segment<'_>,
+        x: &K::Tokens<'_>,
+        rows: Range<usize>,
+        out: &mut [f32],
+    ) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma,f16c")]
+        fn entry<K: Kernel<16>>(
+            isa: Avx512,
+            segment: &K::Segment<'_>,
+            x: &K::Tokens<'_>,
+            rows: Range<usize>,
+            out: &mut [f32],
+        ) {
+            K::run(isa, segment, x, rows, out);
+        }
+        // SAFETY: `self` proves the features.
+        unsafe { entry::<K>(self, segment, x, rows, out) }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    fn splat_bits(self, bits: i32) -> __m512i {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_set1_epi32(bits) }
+    }
+
+    #[inline(always)]
+    fn load(self, values: &[f32; 16]) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F; the array has the 64 bytes that an unaligned load reads.
+        unsafe { _mm512_loadu_ps(values.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, values: &[f16; 16]) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F; the array has the 32 bytes that an unaligned load reads, and
+        // `f16` is a transparent wrapper of its 16 bits.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(values.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn neg_mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_fnmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn permute(self, values: __m512, idxs: &[i32; 16]) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_permutexvar_ps(load_i32(idxs), values) }
+    }
+
+    #[inline(always)]
+    fn sum_lanes(self, values: __m512) -> f32 {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_reduce_add_ps(values) }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, address: *const u8) {
+        super::prefetch(address);
+    }
+
+    #[inline(always)]
+    fn load_codes<const B: usize>(self, bytes: &[[u8; 4]; 16]) -> __m512i {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { load_codes::<B>(bytes) }
+    }
+
+    #[inline(always)]
+    fn gather_bytes(self, bytes: &[u8; 16], idxs: &[[u8; 4]; 16]) -> __m512i {
+        // SAFETY: `self` proves AVX-512 F and BW.
+        unsafe {
+            let all = _mm512_broadcast_i32x4(load_16(bytes, 0));
+            _mm512_shuffle_epi8(all, load_bytes(idxs))
         }
     }
-}
 
-/// [`crate::arch::all::code_rows`] for group sizes that lanes do not fit.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma,f16c")]
-pub(crate) fn any_group_rows(
-    segment: &CodeSegment<'_>,
-    x: &[&[f32]],
-    rows: Range<usize>,
-    out: &mut [f32],
-) {
-    generic::code_rows(segment, x, rows, out);
-}
+    #[inline(always)]
+    fn shift_right(self, words: __m512i, n_bits: i32) -> __m512i {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_srl_epi32(words, _mm_cvtsi32_si128(n_bits)) }
+    }
 
-/// [`crate::arch::all::code_rows`] over arranged activations of `n_tokens` tokens.
-///
-/// # Panics
-/// Unless every row in `rows` has what [`Arranged::reach`] says of [`SPAN`] and [`LANES`].
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma,f16c")]
-pub(crate) fn code_rows(
-    segment: &CodeSegment<'_>,
-    x: &Arranged<LANES>,
-    n_tokens: usize,
-    rows: Range<usize>,
-    out: &mut [f32],
-) {
-    let call = Call { segment, x, n_tokens, levels: Levels::of(segment) };
-    match (segment.values, segment.bits.get()) {
-        (Values::Levels(_), 2) => all_rows::<2, 8, true>(&call, rows, out),
-        (Values::Levels(_), 3) => all_rows::<3, 8, true>(&call, rows, out),
-        (Values::Levels(_), _) => all_rows::<4, 8, true>(&call, rows, out),
-        (_, 2) => all_rows::<2, 8, false>(&call, rows, out),
-        (_, 3) => all_rows::<3, 8, false>(&call, rows, out),
-        (_, 4) => all_rows::<4, 8, false>(&call, rows, out),
-        (_, 5) => all_rows::<5, 4, false>(&call, rows, out),
-        (_, 6) => all_rows::<6, 4, false>(&call, rows, out),
-        _ => all_rows::<8, 4, false>(&call, rows, out),
+    #[inline(always)]
+    fn shift_right_each(self, words: __m512i, n_bits: &[i32; 16]) -> __m512i {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_srlv_epi32(words, load_i32(n_bits)) }
+    }
+
+    #[inline(always)]
+    fn and(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_and_si512(a, b) }
+    }
+
+    #[inline(always)]
+    fn to_floats(self, words: __m512i) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_cvtepi32_ps(words) }
+    }
+
+    #[inline(always)]
+    fn levels(self, table: &[f32; 16]) -> __m512 {
+        self.load(table)
+    }
+
+    #[inline(always)]
+    fn look_up<const B: usize>(self, levels: __m512, idxs: __m512i) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F. The permutation reads only the low four bits of an index.
+        unsafe { _mm512_permutexvar_ps(idxs, levels) }
     }
 }
 
-/// What every row of a call shares.
-struct Call<'a> {
-    segment: &'a CodeSegment<'a>,
-    x: &'a Arranged<LANES>,
-    n_tokens: usize,
-    levels: Levels,
-}
-
-/// Splits rows and tokens into register tiles. `B` bits, `F` fields a lane.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma,f16c")]
-fn all_rows<const B: usize, const F: usize, const LUT: bool>(
-    call: &Call<'_>,
-    rows: Range<usize>,
-    out: &mut [f32],
-) {
-    for token in (0..call.n_tokens - call.n_tokens % 4).step_by(4) {
-        let mut row = rows.start;
-        while row + 2 <= rows.end {
-            let out = &mut out[(row - rows.start) * call.n_tokens..];
-            tile::<B, F, LUT, 2, 4>(call, (row, token), out);
-            row += 2;
-        }
-        if row < rows.end {
-            let out = &mut out[(row - rows.start) * call.n_tokens..];
-            tile::<B, F, LUT, 1, 4>(call, (row, token), out);
-        }
-    }
-    for token in call.n_tokens - call.n_tokens % 4..call.n_tokens {
-        let mut row = rows.start;
-        while row + 4 <= rows.end {
-            let out = &mut out[(row - rows.start) * call.n_tokens..];
-            tile::<B, F, LUT, 4, 1>(call, (row, token), out);
-            row += 4;
-        }
-        while row < rows.end {
-            let out = &mut out[(row - rows.start) * call.n_tokens..];
-            tile::<B, F, LUT, 1, 1>(call, (row, token), out);
-            row += 1;
-        }
-    }
+#[target_feature(enable = "avx512f,avx512bw")]
+fn load_i32(values: &[i32; 16]) -> __m512i {
+    // SAFETY: the array has the 64 bytes that an unaligned load reads.
+    unsafe { _mm512_loadu_si512(values.as_ptr().cast()) }
 }
 
-/// `R` rows times `T` tokens, added to `out` `[R.., n_tokens]`.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma,f16c")]
-fn tile<const B: usize, const F: usize, const LUT: bool, const R: usize, const T: usize>(
-    call: &Call<'_>,
-    (first_row, first_token): (usize, usize),
-    out: &mut [f32],
-) {
-    let Call { segment, x, .. } = call;
-    let mut codes: [&[u8]; R] = [&[]; R];
-    let mut scales: [&[f16]; R] = [&[]; R];
-    for r in 0..R {
-        codes[r] = &segment.codes[(first_row + r) * segment.code_stride..];
-        scales[r] = &segment.scales[(first_row + r) * segment.scale_stride..];
-        assert!(codes[r].len() >= 2 * (x.n_blocks - 1) * F * B + SPAN, "the last rows are padded");
-    }
-    let mut fields: [&[[[f32; LANES]; F]]; T] = [&[]; T];
-    for t in 0..T {
-        fields[t] = &x.fields_of(first_token + t).as_chunks().0[..x.n_blocks];
-    }
-    let lanes = &x.lanes[..x.n_blocks];
-    let mut totals = [[_mm512_setzero_ps(); T]; R];
-    for block in 0..x.n_blocks {
-        let mut sums = [[_mm512_setzero_ps(); T]; R];
-        let mut words = [_mm512_setzero_si512(); R];
-        for r in 0..R {
-            // SAFETY: `block < n_blocks`, so these `SPAN` bytes lie within the length asserted above.
-            let bytes = unsafe { &*codes[r].as_ptr().add(2 * block * F * B).cast::<[u8; SPAN]>() };
-            words[r] = load_codes::<B>(bytes);
-            // The same place in the next rows: streams are too short for the hardware to foresee.
-            let ahead = bytes.as_ptr().wrapping_add(R * segment.code_stride);
-            // SAFETY: a prefetch may name any address.
-            #[allow(unused_unsafe, reason = "safe to call in newer releases of Rust only")]
-            unsafe {
-                _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
-            }
-        }
-        for j in 0..F {
-            for r in 0..R {
-                let value = field::<B, LUT>(words[r], j, &call.levels);
-                for t in 0..T {
-                    sums[r][t] = _mm512_fmadd_ps(value, load(&fields[t][block][j]), sums[r][t]);
-                }
-            }
-        }
-        let LaneGroups { first, offsets } = &lanes[block];
-        let offsets = load_i32(offsets);
-        for r in 0..R {
-            let groups = load_f16(first_chunk(&scales[r][*first..]));
-            let scale = _mm512_permutexvar_ps(offsets, groups);
-            for t in 0..T {
-                totals[r][t] = _mm512_fmadd_ps(sums[r][t], scale, totals[r][t]);
-            }
-        }
-    }
-    for r in 0..R {
-        if !LUT {
-            subtract_zeros::<B, T>(call, (first_row + r, first_token), &mut totals[r]);
-        }
-        for t in 0..T {
-            out[r * call.n_tokens + first_token + t] += sum_lanes(totals[r][t]);
-        }
-    }
+#[target_feature(enable = "avx512f,avx512bw")]
+fn load_bytes(bytes: &[[u8; 4]; 16]) -> __m512i {
+    // SAFETY: the array has the 64 bytes that an unaligned load reads.
+    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
 }
 
-/// Subtracts `scale * zero_point * sum(x)` of every group.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma,f16c")]
-fn subtract_zeros<const B: usize, const T: usize>(
-    call: &Call<'_>,
-    (row, first_token): (usize, usize),
-    totals: &mut [__m512; T],
-) {
-    let segment = call.segment;
-    let scales = &segment.scales[row * segment.scale_stride..];
-    let (packed, same) = match segment.values {
-        Values::Asymmetric { zeros, stride } => (&zeros[row * stride..], 0.0),
-        Values::Symmetric(zero) => (&[][..], f32::from(zero)),
-        Values::Levels(_) => return,
-    };
-    for vector in 0..call.x.n_sums {
-        let zeros = match packed {
-            [] => _mm512_set1_ps(same),
-            packed => load_zeros::<B>(first_chunk(&packed[2 * vector * B..])),
-        };
-        let product = _mm512_mul_ps(load_f16(first_chunk(&scales[vector * LANES..])), zeros);
-        for t in 0..T {
-            let sums = load(&call.x.sums_of(first_token + t)[vector]);
-            totals[t] = _mm512_fnmadd_ps(product, sums, totals[t]);
+#[target_feature(enable = "avx512f,avx512bw")]
+fn load_codes<const B: usize>(bytes: &[[u8; 4]; 16]) -> __m512i {
+    match B {
+        2 => {
+            let bytes = bytes[..8].as_flattened();
+            // SAFETY: eight times four are the 32 bytes that an unaligned load reads.
+            _mm512_cvtepu16_epi32(unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) })
         }
+        3 | 6 => {
+            // Three bytes a lane: twelve for each quarter of the vector.
+            let lanes = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
+            _mm512_shuffle_epi8(load_quarters::<12>(bytes), _mm512_broadcast_i32x4(lanes))
+        }
+        5 => {
+            // Twenty bits a lane: ten bytes a quarter, every second lane starts amid a byte.
+            let lanes = _mm_setr_epi8(0, 1, 2, -1, 2, 3, 4, -1, 5, 6, 7, -1, 7, 8, 9, -1);
+            let lanes =
+                _mm512_shuffle_epi8(load_quarters::<10>(bytes), _mm512_broadcast_i32x4(lanes));
+            _mm512_srlv_epi32(lanes, _mm512_broadcast_i32x4(_mm_setr_epi32(0, 4, 0, 4)))
+        }
+        _ => load_bytes(bytes),
     }
 }
 
-/// Codebook levels; a shorter table is repeated, so that the bits above a short index do not matter.
-#[derive(Clone, Copy)]
-struct Levels(__m512);
-
-impl Levels {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma,f16c")]
-    fn of(segment: &CodeSegment<'_>) -> Self {
-        let mut levels = [0.0; LANES];
-        if let Values::Levels(table) = segment.values {
-            for (level, value) in levels.iter_mut().zip(table.iter().cycle()) {
-                *level = value.to_f32();
-            }
-        }
-        Self(load(&levels))
-    }
-}
-
-/// Field `j` of every lane as f32: the level it names, or `code * 2^(B * j)` left in place, which
-/// the arranged activations undo.
+/// Sixteen bytes from each of 0, `STEP`, `2 * STEP` and `3 * STEP`.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma,f16c")]
-fn field<const B: usize, const LUT: bool>(words: __m512i, j: usize, levels: &Levels) -> __m512 {
-    #[expect(clippy::cast_possible_truncation, reason = "bit positions in a lane are below 32")]
-    let shift = (B * j) as i32;
-    if LUT {
-        // The permutation reads only the low four bits of an index.
-        let index = _mm512_srl_epi32(words, _mm_cvtsi32_si128(shift));
-        return _mm512_permutexvar_ps(index, levels.0);
-    }
-    if B * (j + 1) == 32 {
-        return _mm512_cvtepi32_ps(_mm512_srl_epi32(words, _mm_cvtsi32_si128(shift)));
-    }
-    let mask = _mm512_set1_epi32(((1 << B) - 1) << shift);
-    _mm512_cvtepi32_ps(_mm512_and_si512(words, mask))
+#[target_feature(enable = "avx512f,avx512bw")]
+fn load_quarters<const STEP: usize>(bytes: &[[u8; 4]; 16]) -> __m512i {
+    let quarter = |i: usize| load_16(bytes.as_flattened(), i * STEP);
+    let quarters = _mm512_castsi128_si512(quarter(0));
+    let quarters = _mm512_inserti32x4::<1>(quarters, quarter(1));
+    let quarters = _mm512_inserti32x4::<2>(quarters, quarter(2));
+    _mm512_inserti32x4::<3>(quarters, quarter(3))
 }

@@ -1,37 +1,45 @@
-//! Plain loops that the compiler turns into vector code where it is inlined.
+//! Plain loops that the compiler turns into vector code where they are entered.
 //!
-//! The instruction-set files call these from functions with their target features; they serve group
-//! sizes that no lane structure fits, such as 62.
+//! They serve group sizes that no lane structure fits, such as 62.
 
 use std::ops::Range;
 
 use half::f16;
 use rosaq_pack::{code_at, unpack_into};
 
+use super::{Kernel, Simd};
 use crate::segment::{CodeSegment, Values};
 
 /// Partial sums of a dot product: enough independent chains for 512-bit vectors.
 const CHAINS: usize = 32;
 
-/// [`super::all::code_rows`] for any group size, through one row of unpacked codes.
-#[inline(always)]
-pub(crate) fn code_rows(
-    segment: &CodeSegment<'_>,
-    x: &[&[f32]],
-    rows: Range<usize>,
-    out: &mut [f32],
-) {
-    let mut unpacked = vec![0u8; segment.channels];
-    let mut values = vec![0.0f32; segment.channels];
-    for (row, out) in rows.zip(out.chunks_exact_mut(x.len())) {
-        unpack_into(segment.codes_of(row), segment.bits, &mut unpacked);
-        for (group, scale) in segment.scales_of(row).iter().enumerate() {
-            let channels = segment.group_range(group);
-            let codes = &unpacked[channels.clone()];
-            dequantize_group(segment, (row, group), *scale, codes, &mut values[channels]);
-        }
-        for (out, x) in out.iter_mut().zip(x) {
-            *out += dot(&values, x);
+/// [`crate::arch::all::add_rows`] for codes in groups of any size, through one row of unpacked codes.
+pub(crate) struct AnyGroupRows;
+
+impl<const L: usize> Kernel<L> for AnyGroupRows {
+    type Segment<'a> = CodeSegment<'a>;
+    type Tokens<'a> = [&'a [f32]];
+
+    #[inline(always)]
+    fn run<V: Simd<L>>(
+        _isa: V,
+        segment: &CodeSegment<'_>,
+        x: &[&[f32]],
+        rows: Range<usize>,
+        out: &mut [f32],
+    ) {
+        let mut unpacked = vec![0u8; segment.channels];
+        let mut values = vec![0.0f32; segment.channels];
+        for (row, out) in rows.zip(out.chunks_exact_mut(x.len())) {
+            unpack_into(segment.codes_of(row), segment.bits, &mut unpacked);
+            for (group, scale) in segment.scales_of(row).iter().enumerate() {
+                let channels = segment.group_range(group);
+                let codes = &unpacked[channels.clone()];
+                dequantize_group(segment, (row, group), *scale, codes, &mut values[channels]);
+            }
+            for (out, x) in out.iter_mut().zip(x) {
+                *out += dot(&values, x);
+            }
         }
     }
 }

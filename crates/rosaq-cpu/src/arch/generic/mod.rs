@@ -1,0 +1,32 @@
+//! Kernels written once, over the vector operations of an instruction set.
+
+mod any_group;
+mod f16;
+mod packed;
+mod simd;
+
+use std::ops::Range;
+
+use self::any_group::AnyGroupRows;
+use self::f16::F16Rows;
+pub(crate) use self::simd::{Kernel, Simd};
+use crate::prepare::Arranged;
+use crate::segment::SegmentRows;
+
+/// Adds the product of rows `rows` of a segment with each token to `out` `[rows, tokens]`.
+///
+/// `x` holds one slice of the segment's channels a token, and the same arranged for `L` lanes where
+/// they fit the segment. Accumulates in f32.
+pub(crate) fn add_rows<V: Simd<L>, const L: usize>(
+    isa: V,
+    segment: &SegmentRows<'_>,
+    (x, arranged): (&[&[f32]], Option<&Arranged<L>>),
+    rows: Range<usize>,
+    out: &mut [f32],
+) {
+    match (segment, arranged) {
+        (SegmentRows::F16(segment), _) => isa.enter::<F16Rows>(segment, x, rows, out),
+        (SegmentRows::Codes(segment), None) => isa.enter::<AnyGroupRows>(segment, x, rows, out),
+        (SegmentRows::Codes(segment), Some(x)) => packed::add_rows(isa, segment, x, rows, out),
+    }
+}
