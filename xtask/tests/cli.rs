@@ -133,11 +133,18 @@ fn compare_reports_a_row_of_every_key_for_each_variant() {
     let out = dir.path().join("out");
     let (model, out) = (fixture("tiny-llama"), text(&out));
     let mut args = vec!["compare", "--model", text(&model), "--methods", "rtn,rosaq"];
+    let [csv, html] = ["table.csv", "table.html"].map(|name| dir.path().join(name));
     args.extend(["--bits", "4,3", "--out", out, "--json"]);
+    args.extend(["--csv", text(&csv), "--report", text(&html)]);
     args.extend(SMALL);
     let json = run(&args).exits(0).json();
     let rows = json["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 1 + 2 * 2, "{rows:#?}");
+    let csv = fs::read_to_string(csv).unwrap();
+    assert_eq!(csv.lines().count(), 1 + rows.len(), "{csv}");
+    assert!(csv.starts_with("method,bits,group_size,bits_per_weight,"), "{csv}");
+    let page = fs::read_to_string(html).unwrap();
+    assert!(page.contains("<svg") && page.contains("rosaq (absorbed)"));
     for row in rows {
         let row = row.as_object().unwrap();
         check_keys(
@@ -162,6 +169,40 @@ fn compare_reports_a_row_of_every_key_for_each_variant() {
     assert_eq!(again["calibration"], Value::Null, "nothing was left to calibrate");
     let rows = again["rows"].as_array().unwrap();
     assert_eq!(rows[0]["perplexity"], json["rows"][0]["perplexity"], "FP16 is remembered too");
+}
+
+#[test]
+fn a_checkpoint_has_a_card_and_a_page_with_plots() {
+    let dir = dir();
+    let (out, html) = (dir.path().join("out"), dir.path().join("report.html"));
+    let json = quantize(&fixture("tiny-llama"), &out, &["--report", text(&html)]).exits(0).json();
+    let card = fs::read_to_string(out.join("README.md")).unwrap();
+    assert!(card.starts_with("---\nlibrary_name: rosaq"), "{card}");
+    let bits = format!("{:.2}", number(&json, "bits_per_weight"));
+    assert!(card.contains(&bits) && card.contains("cargo xtask quantize"), "{bits}: {card}");
+    let page = fs::read_to_string(html).unwrap();
+    for part in ["attention input", "down", "eigen", "<svg"] {
+        assert!(page.contains(part), "no `{part}` in the page");
+    }
+}
+
+#[test]
+fn every_method_runs_from_the_command_line() {
+    let dir = dir();
+    let out = dir.path().join("out");
+    let (model, out) = (fixture("tiny-qwen2"), text(&out));
+    let mut args = vec!["compare", "--model", text(&model), "--bits", "3", "--out", out];
+    args.extend(["--methods", "rtn,gptq,awq,spinquant,mixed,rosaq", "--learning-steps", "10"]);
+    args.extend(["--act-order", "--json"]);
+    args.extend(SMALL);
+    let json = run(&args).exits(0).json();
+    let rows = json["rows"].as_array().unwrap();
+    let kl = |method: &str| {
+        rows.iter().find(|row| row["method"] == method).unwrap()["kl"].as_f64().unwrap()
+    };
+    for method in ["gptq", "awq", "spinquant"] {
+        assert!(kl(method) < kl("rtn"), "{method}: {} of {}", kl(method), kl("rtn"));
+    }
 }
 
 #[test]
