@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use rosaq_pipeline::{Amount, CalibrationSet, EvalText, MethodSettings, Preset};
+use rosaq_pipeline::{Amount, CalibrationSet, EvalText, MethodSettings, Preset, TokenWeighting};
 
 /// Squeezes large language models into few bits, and proves what is left of them.
 ///
@@ -69,6 +69,9 @@ pub(crate) struct CalibrationFlags {
     /// Tokens of a calibration window
     #[arg(long, value_name = "TOKENS", default_value = "512", value_parser = parse_count)]
     calib_length: usize,
+    /// Weight tokens at the inputs of o and down by one over the residual's mean square, so that attention sinks do not decide
+    #[arg(long)]
+    weight_tokens: bool,
 }
 
 impl CalibrationFlags {
@@ -79,6 +82,11 @@ impl CalibrationFlags {
             path: self.calib.clone().unwrap_or_else(|| bundled("text/calibration.txt")),
             sequences: if exact { Amount::Exactly(n) } else { Amount::UpTo(n) },
             length: self.calib_length,
+            weighting: if self.weight_tokens {
+                TokenWeighting::ByResidual
+            } else {
+                TokenWeighting::Equal
+            },
         }
     }
 }

@@ -140,10 +140,10 @@ fn compare_reports_a_row_of_every_key_for_each_variant() {
     let json = run(&args).exits(0).json();
     let rows = json["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 1 + 2 * 2, "{rows:#?}");
-    let csv = fs::read_to_string(csv).unwrap();
+    let csv = fs::read_to_string(&csv).unwrap();
     assert_eq!(csv.lines().count(), 1 + rows.len(), "{csv}");
     assert!(csv.starts_with("method,bits,group_size,bits_per_weight,"), "{csv}");
-    let page = fs::read_to_string(html).unwrap();
+    let page = fs::read_to_string(&html).unwrap();
     assert!(page.contains("<svg") && page.contains("rosaq (absorbed)"));
     for row in rows {
         let row = row.as_object().unwrap();

@@ -33,22 +33,45 @@ impl Requirements {
     }
 }
 
+/// How much a token counts in the Gram matrices of what is not normalized: the heads' output and the down input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TokenWeighting {
+    /// As much as its activations are large: `H = xᵀx`.
+    #[default]
+    Equal,
+    /// By one over the mean square of the residual behind the block: what its error amounts to after the next norm. Attention
+    /// sinks, whose residual is hundreds of times that of other tokens, then no longer decide.
+    ByResidual,
+}
+
 /// An observer that fills the statistics of one layer.
 #[derive(Debug)]
 pub struct StatsCollector {
     sites: [SiteStats; 4],
+    weighting: TokenWeighting,
+    /// Inputs that wait for the weights of their tokens.
+    waiting: [Vec<f32>; 4],
 }
 
 impl StatsCollector {
     /// Empty statistics for one block of a model.
     #[must_use]
-    pub fn new(config: &ModelConfig, requirements: Requirements) -> Self {
+    pub fn new(
+        config: &ModelConfig,
+        requirements: Requirements,
+        weighting: TokenWeighting,
+    ) -> Self {
         let sites = SITES.map(|site| {
             let channels = site_channels(config, site);
             let gram = requirements.grams[site.index()].then(|| Gram::new(channels));
             SiteStats { magnitude: ChannelMagnitude::new(channels), gram }
         });
-        Self { sites }
+        Self { sites, weighting, waiting: [const { Vec::new() }; 4] }
+    }
+
+    fn is_weighted(&self, site: ActivationSite) -> bool {
+        let normalized = matches!(site, ActivationSite::AttentionInput | ActivationSite::MlpInput);
+        self.weighting == TokenWeighting::ByResidual && !normalized
     }
 
     /// The finished statistics.
@@ -63,12 +86,41 @@ impl StatsCollector {
 
 impl ActivationObserver for StatsCollector {
     fn observe(&mut self, site: ActivationSite, tokens: usize, x: &[f32]) {
+        let is_weighted = self.is_weighted(site);
         let stats = &mut self.sites[site.index()];
         stats.magnitude.accumulate(x);
         if let Some(gram) = &mut stats.gram {
-            gram.accumulate(tokens, x);
+            if is_weighted {
+                self.waiting[site.index()].extend_from_slice(x);
+            } else {
+                gram.accumulate(tokens, x);
+            }
         }
     }
+
+    fn residual(&mut self, tokens: usize, hidden: &[f32]) {
+        if tokens == 0 {
+            return;
+        }
+        let channels = hidden.len() / tokens;
+        let weights: Vec<f32> = hidden.chunks_exact(channels).map(one_over_rms).collect();
+        for (site, waiting) in self.sites.iter_mut().zip(&mut self.waiting) {
+            let Some(gram) = site.gram.as_mut().filter(|_| !waiting.is_empty()) else { continue };
+            for (row, weight) in waiting.chunks_exact_mut(gram.dim()).zip(&weights) {
+                row.iter_mut().for_each(|x| *x *= weight);
+            }
+            gram.accumulate(tokens, waiting);
+            waiting.clear();
+        }
+    }
+}
+
+/// The root of a token's weight. Squares in f64: those of sinks overflow smaller types.
+#[expect(clippy::cast_possible_truncation, reason = "a factor on f32 activations")]
+fn one_over_rms(row: &[f32]) -> f32 {
+    let squares: f64 = row.iter().map(|&h| f64::from(h).powi(2)).sum();
+    let rms = (squares / row.len().max(1) as f64).sqrt();
+    if rms > 0.0 { (1.0 / rms) as f32 } else { 0.0 }
 }
 
 /// Channels that enter a site.
@@ -77,5 +129,39 @@ pub(crate) fn site_channels(config: &ModelConfig, site: ActivationSite) -> usize
         ActivationSite::AttentionInput | ActivationSite::MlpInput => config.hidden_size,
         ActivationSite::HeadsOutput => config.n_heads * config.head_dim,
         ActivationSite::DownInput => config.intermediate_size,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn weighted_tokens_count_by_what_stands_behind_the_block() {
+        let json = r#"{"architectures":["LlamaForCausalLM"],"hidden_size":4,"intermediate_size":6,
+            "num_hidden_layers":1,"num_attention_heads":2,"vocab_size":10}"#;
+        let config = ModelConfig::from_hf_json(json, Path::new("config.json")).unwrap();
+        let mut collector =
+            StatsCollector::new(&config, Requirements::ALL, TokenWeighting::ByResidual);
+        // Two batches of two tokens; the first token is a sink in activations and residual alike.
+        for batch in 0..2_u8 {
+            let loud = if batch == 0 { 1000.0 } else { 1.0 };
+            let down: Vec<f32> = (0..12).map(|i| if i < 6 { loud } else { 2.0 }).collect();
+            collector.observe(ActivationSite::AttentionInput, 2, &[3.0; 8]);
+            collector.observe(ActivationSite::DownInput, 2, &down);
+            let hidden: Vec<f32> = (0..8).map(|i| if i < 4 { loud } else { 0.5 }).collect();
+            collector.residual(2, &hidden);
+        }
+        let stats = collector.finish();
+        // (1000 / 1000)² + (2 / 0.5)² + (1 / 1)² + (2 / 0.5)²
+        let down = stats.gram(ActivationSite::DownInput).unwrap();
+        assert!((down.view()[(0, 5)] - 34.0).abs() < 1e-4);
+        assert_eq!(down.tokens(), 4);
+        let attention = stats.gram(ActivationSite::AttentionInput).unwrap();
+        assert_eq!(attention.view()[(0, 0)], 36.0, "normalized inputs count alike");
+        let mean = stats.site(ActivationSite::DownInput).magnitude.means()[0];
+        assert_eq!(mean, (1000.0 + 2.0 + 1.0 + 2.0) / 4.0, "magnitudes are not weighted");
     }
 }

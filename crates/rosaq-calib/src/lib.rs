@@ -7,7 +7,7 @@ mod gram;
 mod magnitude;
 mod stats;
 
-pub use collector::{Requirements, StatsCollector};
+pub use collector::{Requirements, StatsCollector, TokenWeighting};
 pub use error::CalibError;
 pub use gram::Gram;
 pub use magnitude::ChannelMagnitude;

@@ -159,7 +159,7 @@ mod tests {
     use rosaq_model::ActivationObserver;
 
     use super::*;
-    use crate::StatsCollector;
+    use crate::{StatsCollector, TokenWeighting};
 
     fn config() -> ModelConfig {
         let json = r#"{"architectures":["LlamaForCausalLM"],"hidden_size":8,"intermediate_size":12,
@@ -168,7 +168,8 @@ mod tests {
     }
 
     fn stats() -> LayerStats {
-        let mut collector = StatsCollector::new(&config(), Requirements::ALL);
+        let mut collector =
+            StatsCollector::new(&config(), Requirements::ALL, TokenWeighting::Equal);
         for site in SITES {
             let channels = site_channels(&config(), site);
             let x: Vec<f32> = (0..3 * channels).map(|i| (i as f32 * 0.7).sin()).collect();

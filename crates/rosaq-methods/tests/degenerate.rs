@@ -2,7 +2,7 @@
 //! learned.
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
-use rosaq_calib::{LayerStats, Requirements, StatsCollector};
+use rosaq_calib::{LayerStats, Requirements, StatsCollector, TokenWeighting};
 use rosaq_learn::LearnOptions;
 use rosaq_methods::{
     Basis, BlockBases, BlockInput, METHODS, Method, MethodError, MethodSettings, QuantPlan,
@@ -56,7 +56,7 @@ fn block(config: &ModelConfig, scale: f32) -> BlockWeights {
 
 /// Statistics of `tokens` rows, value `x(token, channel)` at every site.
 fn statistics(config: &ModelConfig, tokens: usize, x: impl Fn(usize, usize) -> f32) -> LayerStats {
-    let mut collector = StatsCollector::new(config, Requirements::ALL);
+    let mut collector = StatsCollector::new(config, Requirements::ALL, TokenWeighting::Equal);
     for site in SITES {
         let channels = match site {
             ActivationSite::DownInput => config.intermediate_size,

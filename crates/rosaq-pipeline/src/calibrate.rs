@@ -5,7 +5,9 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rosaq_calib::{Fingerprint, LayerStats, Requirements, StatsCollector, load_layer, save_layer};
+use rosaq_calib::{
+    Fingerprint, LayerStats, Requirements, StatsCollector, TokenWeighting, load_layer, save_layer,
+};
 use rosaq_cpu::bench::gemm_rate_gflops_all_threads;
 use rosaq_model::{ModelConfig, SourceModel};
 use rosaq_runtime::{LayerPass, LoadedBlock, RopeTable, RuntimeError};
@@ -18,13 +20,18 @@ use crate::{PipelineError, Progress};
 pub struct StatsDir {
     dir: PathBuf,
     key: Fingerprint,
+    weighting: TokenWeighting,
 }
 
 impl StatsDir {
     /// The statistics in `dir`, which is made if need be, that belong to `key`.
-    pub(crate) fn open(dir: PathBuf, key: Fingerprint) -> Result<Self, PipelineError> {
+    pub(crate) fn open(
+        dir: PathBuf,
+        key: Fingerprint,
+        weighting: TokenWeighting,
+    ) -> Result<Self, PipelineError> {
         fs::create_dir_all(&dir).map_err(PipelineError::disk("create", &dir))?;
-        Ok(Self { dir, key })
+        Ok(Self { dir, key, weighting })
     }
 
     fn layer_path(&self, layer: usize) -> PathBuf {
@@ -110,7 +117,7 @@ pub(crate) fn calibrate(
             Ok(())
         };
         let needed = if is_missing { requirements } else { Requirements::NONE };
-        let mut collector = StatsCollector::new(config, needed);
+        let mut collector = StatsCollector::new(config, needed, stats.weighting);
         let pass = LayerPass { config, rope: &rope, layer };
         pass.run(&block, &lengths, &mut hidden, &mut collector, &report)?;
         if is_missing {
@@ -211,7 +218,8 @@ mod tests {
     }
 
     fn collect(dir: &Path) -> Vec<Vec<u8>> {
-        let (source, stats) = (model(), StatsDir::open(dir.to_owned(), KEY).unwrap());
+        let (source, stats) =
+            (model(), StatsDir::open(dir.to_owned(), KEY, TokenWeighting::Equal).unwrap());
         let needs = Requirements::grams_at(&[ActivationSite::DownInput]);
         assert!(calibrate(&source, &windows(), needs, &stats, Progress::Quiet).unwrap().worked);
         assert!(!calibrate(&source, &windows(), needs, &stats, Progress::Quiet).unwrap().worked);
@@ -224,11 +232,12 @@ mod tests {
         let mut hidden = source.embed(windows().tokens()).unwrap().data;
         let rope = RopeTable::new(source.config(), 32);
         let block = LoadedBlock::Owned(Box::new(source.load_block(0).unwrap()));
-        let mut ignored = StatsCollector::new(source.config(), Requirements::NONE);
+        let mut ignored =
+            StatsCollector::new(source.config(), Requirements::NONE, TokenWeighting::Equal);
         let pass = LayerPass { config: source.config(), rope: &rope, layer: 0 };
         pass.run(&block, &[32; 4], &mut hidden, &mut ignored, &|_| Ok(())).unwrap();
         hidden.iter_mut().for_each(|h| *h *= scale);
-        let stats = StatsDir::open(dir.to_owned(), KEY).unwrap();
+        let stats = StatsDir::open(dir.to_owned(), KEY, TokenWeighting::Equal).unwrap();
         fs::write(stats.layer_path(0), &whole[0]).unwrap();
         Snapshot { path: dir.join("hidden.state"), key: KEY }.save(1, &hidden).unwrap();
     }

@@ -137,8 +137,13 @@ fn prepare_statistics(
     let windows = job.calibration.windows(&source_tokenizer(source)?)?;
     warn_of_length(windows.context(), source.config(), progress);
     let model = model_fingerprint(source)?;
-    let key = calibration_fingerprint(&model, windows.tokens(), windows.context());
-    let stats = StatsDir::open(shared.dir.clone(), key)?;
+    let key = calibration_fingerprint(
+        &model,
+        windows.tokens(),
+        windows.context(),
+        job.calibration.weighting,
+    );
+    let stats = StatsDir::open(shared.dir.clone(), key, job.calibration.weighting)?;
     let watch = Stopwatch::start();
     let worked = calibrate(source, &windows, shared.requirements, &stats, progress)?.worked;
     Ok(worked.then(|| watch.stop("calibrate")))

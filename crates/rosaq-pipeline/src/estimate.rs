@@ -1,5 +1,6 @@
 //! What a job will take and give, before hours are spent.
 
+use rosaq_calib::TokenWeighting;
 use rosaq_methods::{QuantPlan, find};
 use rosaq_model::{ActivationSite, LINEAR_ROLES, ModelConfig, Role, SourceModel};
 use rosaq_rotate::Placement;
@@ -96,7 +97,7 @@ fn sampled_energy(
     progress: Progress,
 ) -> Result<f64, PipelineError> {
     let dir = tempfile::tempdir().map_err(PipelineError::disk("create", std::env::temp_dir()))?;
-    let stats = StatsDir::open(dir.path().to_owned(), [0; 32])?;
+    let stats = StatsDir::open(dir.path().to_owned(), [0; 32], TokenWeighting::Equal)?;
     let sites = [ActivationSite::AttentionInput, ActivationSite::MlpInput];
     calibrate(source, sample, rosaq_calib::Requirements::grams_at(&sites), &stats, progress)?;
     let salient = plan.residual.map_or(0, |r| r.basis.salient());

@@ -9,7 +9,7 @@ use rosaq_runtime::{Model, RuntimeError};
 use rosaq_tensor::Matrix;
 use rosaq_text::{AddSpecial, TextError, TokenWindows, Tokenizer, perplexity_text};
 
-use crate::fingerprint::{calibration_fingerprint, hex};
+use crate::fingerprint::{hex, windows_fingerprint};
 use crate::report::{Evaluation, GoldenLogits};
 use crate::tokens::{source_tokenizer, warn_of_length};
 use crate::{PipelineError, Progress};
@@ -106,7 +106,7 @@ impl EvalModel {
         if let Some(n) = text.max_segments {
             windows = windows.take(n);
         }
-        let fingerprint = hex(&calibration_fingerprint(&[0; 32], windows.tokens(), context));
+        let fingerprint = hex(&windows_fingerprint(&[0; 32], windows.tokens(), context));
         Ok(EvalTokens { windows, fingerprint, path: text.path.clone(), form: form.to_string() })
     }
 

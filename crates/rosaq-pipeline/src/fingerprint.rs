@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use rosaq_calib::Fingerprint;
+use rosaq_calib::{Fingerprint, TokenWeighting};
 use rosaq_model::SourceModel;
 
 use crate::PipelineError;
@@ -28,8 +28,22 @@ pub(crate) fn model_fingerprint(source: &SourceModel) -> Result<Fingerprint, Pip
     Ok(*hasher.finalize().as_bytes())
 }
 
-/// Hash of a model and the tokens it is calibrated on.
+/// Hash of a model, the tokens it is calibrated on and how they are weighted.
 pub(crate) fn calibration_fingerprint(
+    model: &Fingerprint,
+    tokens: &[u32],
+    length: usize,
+    weighting: TokenWeighting,
+) -> Fingerprint {
+    let plain = windows_fingerprint(model, tokens, length);
+    match weighting {
+        TokenWeighting::Equal => plain,
+        TokenWeighting::ByResidual => job_fingerprint(&plain, "by residual", ""),
+    }
+}
+
+/// Hash of a model and token windows.
+pub(crate) fn windows_fingerprint(
     model: &Fingerprint,
     tokens: &[u32],
     length: usize,

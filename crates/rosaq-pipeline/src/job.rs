@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use rosaq_calib::TokenWeighting;
 use rosaq_methods::{Basis, LinearPlan, MethodSettings, OrderPlan, QuantPlan, Rounding};
 use rosaq_model::Role;
 use rosaq_pack::SegmentKind;
@@ -27,6 +28,8 @@ pub struct CalibrationSet {
     pub sequences: Amount,
     /// Tokens of each.
     pub length: usize,
+    /// How much each token counts.
+    pub weighting: TokenWeighting,
 }
 
 impl CalibrationSet {
@@ -92,6 +95,9 @@ impl QuantizeJob {
             put("act_order", json!(options.act_order));
             put("damping", json!(options.damping));
             put("scale_steps", json!(options.scale_steps));
+        }
+        if self.calibration.weighting == TokenWeighting::ByResidual {
+            put("token_weighting", json!("by residual"));
         }
         if s.preset.is_some() {
             put("preset", json!("paper"));

@@ -37,6 +37,7 @@ pub use present::{write_comparison_html, write_html, write_model_card};
 pub use progress::{Progress, Stage};
 pub use quantize::quantize;
 pub use report::{Evaluation, GoldenLogits, QuantizeReport, read_report, write_report};
+pub use rosaq_calib::TokenWeighting;
 pub use rosaq_methods::{MethodSettings, Preset, find};
 pub use rosaq_saliency::SaliencyRule;
 pub use threads::use_threads;

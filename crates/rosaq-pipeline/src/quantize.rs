@@ -95,7 +95,7 @@ impl Prepared<'_> {
         let total = Stopwatch::start();
         let (job, source, plan) = (self.job, self.source, self.plan);
         let dir = shared.map_or_else(|| work.statistics(), |s| s.dir.clone());
-        let stats = StatsDir::open(dir, keys.calibration)?;
+        let stats = StatsDir::open(dir, keys.calibration, job.calibration.weighting)?;
         let (mut stages, mut floor) = (Vec::new(), None);
         if let Some(windows) = self.windows {
             let watch = Stopwatch::start();
@@ -146,7 +146,10 @@ impl Keys {
     ) -> Result<Self, PipelineError> {
         let model = model_fingerprint(source)?;
         let calibration = match windows {
-            Some(w) => calibration_fingerprint(&model, w.tokens(), w.context()),
+            Some(w) => {
+                let weighting = job.calibration.weighting;
+                calibration_fingerprint(&model, w.tokens(), w.context(), weighting)
+            }
             None => model,
         };
         let settings = format!("{:?}", job.settings);

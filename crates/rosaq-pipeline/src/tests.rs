@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rosaq_calib::Fingerprint;
+use rosaq_calib::{Fingerprint, TokenWeighting};
 use rosaq_methods::{MethodSettings, find};
 use rosaq_model::SourceModel;
 use rosaq_rotate::Placement;
@@ -22,7 +22,12 @@ fn job(model: &Path, method: &str, bits: u8, out: &Path) -> QuantizeJob {
         model: model.to_owned(),
         method: method.to_owned(),
         settings: MethodSettings::new(bits, 128).unwrap(),
-        calibration: CalibrationSet { path, sequences: Amount::Exactly(8), length: 128 },
+        calibration: CalibrationSet {
+            path,
+            sequences: Amount::Exactly(8),
+            length: 128,
+            weighting: TokenWeighting::Equal,
+        },
         out: out.to_owned(),
         fresh: false,
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use common::{distance, fixture};
 use faer::Mat;
-use rosaq_calib::{Requirements, StatsCollector};
+use rosaq_calib::{Requirements, StatsCollector, TokenWeighting};
 use rosaq_checkpoint::{finish, write_block_shard, write_ends_shard};
 use rosaq_methods::{
     Basis, BlockBases, BlockInput, MethodSettings, find, head_bases, quantize_block,
@@ -108,7 +108,7 @@ fn quantize_in_memory(
     };
     for layer in 0..config.n_layers {
         let block = source.load_block(layer).unwrap();
-        let mut collector = StatsCollector::new(&config, Requirements::ALL);
+        let mut collector = StatsCollector::new(&config, Requirements::ALL, TokenWeighting::Equal);
         let batch = Batch { lengths: &[IDS.len()], first_position: 0 };
         let context = BlockContext { config: &config, rope: &rope, batch };
         LoadedBlock::Dense(&block).forward(context, &mut hidden, None, &mut collector);

@@ -90,9 +90,9 @@ fn rounding_loss(
         }
         let groups = scaled.chunks(group_size).zip(error.chunks_mut(group_size));
         for ((group, error), scales) in groups.zip(scales.chunks(group_size)) {
-            let params = fit_group(group, grid);
+            let ladder = fit_group(group, grid).ladder(grid);
             for ((e, &w), s) in error.iter_mut().zip(group).zip(scales) {
-                *e = (w - params.value(params.code(w, grid))) / s;
+                *e = (w - ladder.scale * ladder.nearest(w)) / s;
             }
         }
     }

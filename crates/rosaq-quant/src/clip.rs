@@ -58,9 +58,9 @@ fn group_limits(w: &Matrix, first: usize, gram: MatRef<'_, f64>, grid: Grid) -> 
             for (to, &v) in clipped.iter_mut().zip(group) {
                 *to = v.clamp(-limit, limit);
             }
-            let params = fit_group(&clipped, grid);
+            let ladder = fit_group(&clipped, grid).ladder(grid);
             for ((error, &c), &v) in errors.iter_mut().zip(&clipped).zip(group) {
-                *error = v - params.value(params.code(c, grid));
+                *error = v - ladder.scale * ladder.nearest(c);
             }
         }
         let e = MatRef::from_column_major_slice(&errors, channels, w.rows);

@@ -25,6 +25,11 @@ pub struct QuantizedMatrix {
 ///
 /// # Panics
 /// If the columns are out of range or the group size is zero.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the steps are clamped to the codes' range"
+)]
 pub fn quantize_nearest(
     w: &Matrix,
     first: usize,
@@ -58,8 +63,9 @@ pub fn quantize_nearest(
         let groups = row.chunks(group_size).zip(codes.chunks_mut(group_size));
         for ((group, codes), (scale, zero)) in groups.zip(scales.iter_mut().zip(zeros)) {
             let params = fit_group(group, grid);
+            let (ladder, offset) = (params.ladder(grid), f32::from(params.zero));
             for (code, &weight) in codes.iter_mut().zip(group) {
-                *code = params.code(weight, grid);
+                *code = (ladder.nearest(weight) + offset) as u8;
             }
             (*scale, *zero) = (params.scale, params.zero);
         }

@@ -50,7 +50,7 @@ pub struct BlockContext<'a> {
 /// Runs one block over `hidden`, row-major `[tokens, hidden_size]`, in place.
 ///
 /// With a `cache` the batch must be one sequence; its keys and values are appended. The `observer` sees every activation
-/// site once.
+/// site once, then the residual.
 ///
 /// # Panics
 /// If a cache is given for more than one sequence.
@@ -66,6 +66,7 @@ pub fn forward_block<W: LinearOp>(
     drop(attention);
     let mlp = mlp_branch(context, block, hidden, observer);
     add_to_residual(hidden, &mlp, block.rotations.shortcut_mlp.as_ref());
+    observer.residual(context.batch.tokens(), hidden);
 }
 
 fn attention_branch<W: LinearOp>(

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rosaq_pipeline::{
     Amount, CalibrationSet, EvalModel, EvalText, Evaluation, MethodSettings, Progress, QuantizeJob,
-    QuantizeReport, Reference, quantize,
+    QuantizeReport, Reference, TokenWeighting, quantize,
 };
 use rosaq_tensor::Matrix;
 
@@ -24,6 +24,7 @@ pub(crate) fn job(model: &Path, method: &str, bits: u8, out: &Path) -> QuantizeJ
             path: fixture("text/calibration.txt"),
             sequences: Amount::Exactly(16),
             length: 256,
+            weighting: TokenWeighting::Equal,
         },
         out: out.to_owned(),
         fresh: false,
