@@ -178,7 +178,7 @@ fn a_checkpoint_has_a_card_and_a_page_with_plots() {
     let json = quantize(&fixture("tiny-llama"), &out, &["--report", text(&html)]).exits(0).json();
     let card = fs::read_to_string(out.join("README.md")).unwrap();
     assert!(card.starts_with("---\nlibrary_name: rosaq"), "{card}");
-    let bits = format!("{:.2}", number(&json, "bits_per_weight"));
+    let bits = format!("{:.3}", number(&json, "bits_per_weight"));
     assert!(card.contains(&bits) && card.contains("cargo xtask quantize"), "{bits}: {card}");
     let page = fs::read_to_string(html).unwrap();
     for part in ["attention input", "down", "eigen", "<svg"] {

@@ -77,9 +77,14 @@ impl Stage {
         if self.mode == Progress::Lines && self.last_line.get().elapsed() >= LINE_INTERVAL {
             self.last_line.set(Instant::now());
             let elapsed = self.started.elapsed().as_secs_f64();
-            let left = elapsed / share.max(1e-3) - elapsed;
             let (percent, title) = (share * 100.0, &self.title);
-            eprintln!("{title}: {percent:.0} %, {elapsed:.0} s, about {left:.0} s left");
+            // Before a hundredth is done nobody knows how long the rest will take.
+            let left = if share < 0.01 {
+                String::new()
+            } else {
+                format!(", about {:.0} s left", elapsed / share - elapsed)
+            };
+            eprintln!("{title}: {percent:.0} %, {elapsed:.0} s{left}");
         }
     }
 
