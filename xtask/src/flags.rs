@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use rosaq_pipeline::{Amount, CalibrationSet, EvalText, MethodSettings, Preset, TokenWeighting};
+use rosaq_pipeline::{
+    Amount, CalibrationSet, EvalText, MethodSettings, OutputRotation, Preset, TokenWeighting,
+};
 
 /// Squeezes large language models into few bits, and proves what is left of them.
 ///
@@ -132,6 +134,16 @@ pub(crate) enum PresetName {
     Paper,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum OutputRotationName {
+    /// A basis for each value head, absorbed
+    HeadWise,
+    /// One basis over all heads, applied at run time
+    Global,
+    /// None
+    None,
+}
+
 /// Settings of a method that do not vary within a comparison.
 #[derive(Debug, Args)]
 pub(crate) struct MethodFlags {
@@ -147,6 +159,9 @@ pub(crate) struct MethodFlags {
     /// Placement of the residual rotation: absorbed, shortcut, online; several in compare [default: absorbed]
     #[arg(long, value_delimiter = ',', value_name = "PLACEMENT")]
     pub(crate) rotation: Vec<String>,
+    /// ROSAQ: what is rotated at the output projection
+    #[arg(long, default_value = "head-wise")]
+    output_rotation: OutputRotationName,
     /// A named set of settings
     #[arg(long)]
     preset: Option<PresetName>,
@@ -178,6 +193,11 @@ impl MethodFlags {
         settings.saliency =
             self.saliency.parse::<rosaq_pipeline::SaliencyRule>()?.with_seed(self.seed);
         settings.placement = rotation.map(str::parse).transpose()?;
+        settings.output_rotation = match self.output_rotation {
+            OutputRotationName::HeadWise => OutputRotation::HeadWise,
+            OutputRotationName::Global => OutputRotation::Global,
+            OutputRotationName::None => OutputRotation::None,
+        };
         settings.act_order = self.act_order;
         settings.scale_steps = self.scale_steps;
         settings.learning_steps = self.learning_steps;

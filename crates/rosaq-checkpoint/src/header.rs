@@ -33,10 +33,11 @@ pub(crate) mod metadata {
     pub(crate) const CHECKSUM_PREFIX: &str = "blake3:";
 }
 
-/// Matrices that a block may apply at run time, by name. Their input is the residual stream.
+/// Matrices that a block may apply at run time, by name.
 pub(crate) struct RotationNames {
     pub(crate) attention_input: String,
     pub(crate) mlp_input: String,
+    pub(crate) heads_output: String,
     pub(crate) shortcut_attention: String,
     pub(crate) shortcut_mlp: String,
 }
@@ -47,13 +48,22 @@ impl RotationNames {
         Self {
             attention_input: name("self_attn.input_rotation"),
             mlp_input: name("mlp.input_rotation"),
+            heads_output: name("self_attn.heads_rotation"),
             shortcut_attention: name("shortcut_attention"),
             shortcut_mlp: name("shortcut_mlp"),
         }
     }
 
-    pub(crate) fn all(self) -> [String; 4] {
-        [self.attention_input, self.mlp_input, self.shortcut_attention, self.shortcut_mlp]
+    /// The names of square matrices with their orders.
+    pub(crate) fn all(self, config: &ModelConfig) -> [(String, usize); 5] {
+        let d = config.hidden_size;
+        [
+            (self.attention_input, d),
+            (self.mlp_input, d),
+            (self.shortcut_attention, d),
+            (self.shortcut_mlp, d),
+            (self.heads_output, config.n_heads * config.head_dim),
+        ]
     }
 }
 

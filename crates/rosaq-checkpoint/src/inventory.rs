@@ -48,8 +48,8 @@ impl Slot {
         Self { share: Share::Quantized, ..Self::model(name, dtype, shape) }
     }
 
-    fn rotation(name: String, hidden_size: usize) -> Self {
-        let slot = Self::quantized(name, DType::F16, &[hidden_size, hidden_size]);
+    fn rotation(name: String, order: usize) -> Self {
+        let slot = Self::quantized(name, DType::F16, &[order, order]);
         Self { presence: Presence::Optional, ..slot }
     }
 }
@@ -77,7 +77,8 @@ pub(crate) fn block_slots(
         }
         slots.extend(linear_slots(path, &module, &linears[&module])?);
     }
-    slots.extend(RotationNames::new(layer).all().map(|name| Slot::rotation(name, d)));
+    let rotations = RotationNames::new(layer).all(config);
+    slots.extend(rotations.map(|(name, order)| Slot::rotation(name, order)));
     Ok(slots)
 }
 

@@ -113,6 +113,7 @@ impl Checkpoint {
             rotations: BlockRotations {
                 attention_input: matrix(shard, &names.attention_input)?,
                 mlp_input: matrix(shard, &names.mlp_input)?,
+                heads_output: matrix(shard, &names.heads_output)?,
                 shortcut_attention: matrix(shard, &names.shortcut_attention)?,
                 shortcut_mlp: matrix(shard, &names.shortcut_mlp)?,
             },

@@ -184,6 +184,7 @@ impl Content {
         blocks[0].rotations = BlockRotations {
             attention_input: Some(random.matrix(square)),
             mlp_input: Some(random.matrix(square)),
+            heads_output: Some(random.matrix([config.n_heads * config.head_dim; 2])),
             shortcut_attention: Some(random.matrix(square)),
             shortcut_mlp: Some(random.matrix(square)),
         };

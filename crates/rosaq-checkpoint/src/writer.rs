@@ -50,6 +50,7 @@ pub fn write_block_shard(
     let rotations = &block.rotations;
     shard.add_rotation(names.attention_input, rotations.attention_input.as_ref())?;
     shard.add_rotation(names.mlp_input, rotations.mlp_input.as_ref())?;
+    shard.add_rotation(names.heads_output, rotations.heads_output.as_ref())?;
     shard.add_rotation(names.shortcut_attention, rotations.shortcut_attention.as_ref())?;
     shard.add_rotation(names.shortcut_mlp, rotations.shortcut_mlp.as_ref())?;
     let codebooks = shared_codebooks(&path, block)?;

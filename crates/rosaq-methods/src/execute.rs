@@ -5,13 +5,13 @@ use rosaq_calib::LayerStats;
 use rosaq_model::{ActivationSite, BlockWeights, LINEAR_ROLES, ModelConfig, SITES};
 use rosaq_pack::{ChannelOrder, PackedLinear};
 use rosaq_quant::{QuantError, clip_groups, output_error, pack_gptq, pack_nearest, round_to_f16};
-use rosaq_rotate::{ResidualBases, rotate_block, rotate_value_heads};
+use rosaq_rotate::{ResidualBases, rotate_block, rotate_heads_output, rotate_value_heads};
 use rosaq_tensor::Matrix;
 
 use crate::inputs::SiteInputs;
 use crate::orders::channel_orders;
 use crate::scaling::scale_site;
-use crate::{BlockBases, LinearPlan, MethodError, QuantPlan, Rounding};
+use crate::{BlockBases, HeadScope, LinearPlan, MethodError, QuantPlan, Rounding};
 
 /// What a block is quantized from.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +24,7 @@ pub struct BlockInput<'a> {
     pub stats: Option<&'a LayerStats>,
     /// The bases around it, where the plan rotates the residual.
     pub bases: Option<&'a BlockBases>,
-    /// A basis for each value head, where the plan rotates them.
+    /// A basis for each value head, or one over all heads, where the plan rotates their outputs.
     pub heads: Option<&'a [Mat<f64>]>,
 }
 
@@ -107,6 +107,7 @@ pub fn quantize_block(
     for rotation in [
         &mut rotations.attention_input,
         &mut rotations.mlp_input,
+        &mut rotations.heads_output,
         &mut rotations.shortcut_attention,
         &mut rotations.shortcut_mlp,
     ] {
@@ -138,9 +139,13 @@ fn rotate_heads(
     input: BlockInput<'_>,
     block: &mut BlockWeights,
 ) -> Result<(), MethodError> {
-    if plan.heads.is_some() {
-        let heads = input.heads.ok_or(MethodError::NoStatistics { layer: input.layer })?;
-        rotate_value_heads(block, input.config, heads);
+    if let Some(rotation) = plan.heads {
+        let missing = MethodError::NoStatistics { layer: input.layer };
+        match (rotation.scope, input.heads) {
+            (HeadScope::EachHead, Some(bases)) => rotate_value_heads(block, input.config, bases),
+            (HeadScope::AllHeads, Some([basis])) => rotate_heads_output(block, basis.as_ref()),
+            _ => return Err(missing),
+        }
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use faer::{Mat, MatRef};
 use rosaq_model::{ActivationSite, BlockWeights};
 
 use crate::execute::RotatedSite;
-use crate::{BlockInput, MethodError, QuantPlan};
+use crate::{BlockInput, HeadScope, MethodError, QuantPlan};
 
 /// Statistics of a block's inputs as they stand.
 pub(crate) struct SiteInputs<'a> {
@@ -49,8 +49,8 @@ impl<'a> SiteInputs<'a> {
             Some(r) => r.transpose() * collected.view() * r,
             None => collected.view().to_owned(),
         };
-        if let (ActivationSite::HeadsOutput, Some(_), Some(heads)) =
-            (site, self.plan.heads, self.input.heads)
+        if let (ActivationSite::HeadsOutput, Some(HeadScope::EachHead), Some(heads)) =
+            (site, self.plan.heads.map(|h| h.scope), self.input.heads)
         {
             rotate_heads(&mut gram, heads, self.input.config.heads_per_kv());
         }
@@ -97,11 +97,15 @@ impl<'a> SiteInputs<'a> {
     }
 
     fn rotation(&self, site: ActivationSite) -> Option<MatRef<'a, f64>> {
-        let bases = self.plan.residual.and(self.input.bases)?;
+        let residual = || self.plan.residual.and(self.input.bases);
         match site {
-            ActivationSite::AttentionInput => Some(bases.attention.as_ref()),
-            ActivationSite::MlpInput => Some(bases.mlp.as_ref()),
-            ActivationSite::HeadsOutput | ActivationSite::DownInput => None,
+            ActivationSite::AttentionInput => Some(residual()?.attention.as_ref()),
+            ActivationSite::MlpInput => Some(residual()?.mlp.as_ref()),
+            ActivationSite::HeadsOutput => match (self.plan.heads?.scope, self.input.heads?) {
+                (HeadScope::AllHeads, [basis]) => Some(basis.as_ref()),
+                _ => None,
+            },
+            ActivationSite::DownInput => None,
         }
     }
 

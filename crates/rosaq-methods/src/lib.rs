@@ -23,8 +23,9 @@ pub use bases::{BlockBases, head_bases, residual_basis};
 pub use error::MethodError;
 pub use execute::{BlockInput, QuantizedBlock, RotatedSite, quantize_block};
 pub use learning::{PROBLEMS_PER_BLOCK, learn_heads, residual_problems};
-pub use method::{Method, MethodSettings, Preset};
+pub use method::{Method, MethodSettings, OutputRotation, Preset};
 pub use plan::{
-    Basis, HeadRotation, LinearPlan, OrderPlan, QuantPlan, ResidualRotation, Rounding, SalientFirst,
+    Basis, HeadRotation, HeadScope, LinearPlan, OrderPlan, QuantPlan, ResidualRotation, Rounding,
+    SalientFirst,
 };
 pub use registry::{METHODS, find, known_methods};

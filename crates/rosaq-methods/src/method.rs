@@ -15,6 +15,17 @@ pub enum Preset {
     Paper,
 }
 
+/// What is rotated at the output projection: the ablation of the ROSAQ paper's table 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputRotation {
+    /// A basis for each value head, absorbed: ROSAQ.
+    HeadWise,
+    /// One basis over all heads, applied at run time.
+    Global,
+    /// None: the salient channels are those of largest mean magnitude.
+    None,
+}
+
 /// What the user asks for. `None` leaves the choice to the method.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MethodSettings {
@@ -30,6 +41,8 @@ pub struct MethodSettings {
     pub saliency: SaliencyRule,
     /// Where the residual rotation is placed.
     pub placement: Option<Placement>,
+    /// What is rotated at the output projection.
+    pub output_rotation: OutputRotation,
     /// A named set of settings; single settings override it.
     pub preset: Option<Preset>,
     /// GPTQ rounds the channels of largest energy first, in groups fitted beforehand.
@@ -55,6 +68,7 @@ impl MethodSettings {
             salient_per_head: None,
             saliency: SaliencyRule::Top,
             placement: None,
+            output_rotation: OutputRotation::HeadWise,
             preset: None,
             act_order: false,
             scale_steps: None,

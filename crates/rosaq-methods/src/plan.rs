@@ -49,9 +49,20 @@ pub struct ResidualRotation {
     pub basis: Basis,
 }
 
-/// A rotation of every value head.
+/// Over how many heads a rotation of their outputs reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadScope {
+    /// One basis for each value head, absorbed.
+    EachHead,
+    /// One basis over the concatenated outputs, applied at run time.
+    AllHeads,
+}
+
+/// A rotation of the heads' outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadRotation {
+    /// How far it reaches.
+    pub scope: HeadScope,
     /// What it rotates into.
     pub basis: Basis,
 }
@@ -116,7 +127,7 @@ impl LinearPlan {
 pub struct QuantPlan {
     /// Rotation of the residual, if any.
     pub residual: Option<ResidualRotation>,
-    /// Rotation of the value heads, if any.
+    /// Rotation of the heads' outputs, if any.
     pub heads: Option<HeadRotation>,
     /// Sites whose channels are scaled as AWQ does, in the order of [`SITES`].
     ///
@@ -192,7 +203,11 @@ impl QuantPlan {
             Some(Placement::Shortcut) => 2 * n - 1 + tied,
             Some(Placement::Absorbed) => tied,
         };
-        2 * matrices * (config.hidden_size as u64).pow(2)
+        let of_heads = match self.heads.map(|h| h.scope) {
+            Some(HeadScope::AllHeads) => n * ((config.n_heads * config.head_dim) as u64).pow(2),
+            _ => 0,
+        };
+        2 * (matrices * (config.hidden_size as u64).pow(2) + of_heads)
     }
 }
 

@@ -8,8 +8,8 @@ use rosaq_saliency::{SaliencyRule, default_salient, default_salient_per_head};
 
 use crate::plan::SCALED_DOWN;
 use crate::{
-    Basis, HeadRotation, LinearPlan, Method, MethodError, MethodSettings, OrderPlan, Preset,
-    QuantPlan, ResidualRotation, SalientFirst,
+    Basis, HeadRotation, HeadScope, LinearPlan, Method, MethodError, MethodSettings, OrderPlan,
+    OutputRotation, Preset, QuantPlan, ResidualRotation, SalientFirst,
 };
 
 pub(crate) struct Rosaq;
@@ -55,13 +55,7 @@ impl Method for Rosaq {
                     clip: true,
                     ..LinearPlan::nearest(salient_then_int(0, channels, bits, group))
                 },
-                Role::Output => {
-                    let group = head_group(config.head_dim - per_head, group);
-                    let k = config.n_heads * per_head;
-                    let segments = salient_then_int(k, channels, bits, group);
-                    let order = OrderPlan::PerHead { salient: per_head };
-                    LinearPlan { order, ..LinearPlan::nearest(segments) }
-                }
+                Role::Output => output_plan(config, settings, per_head),
                 _ => {
                     let segments = salient_then_int(salient, channels, bits, group);
                     LinearPlan { order, ..LinearPlan::nearest(segments) }
@@ -69,9 +63,31 @@ impl Method for Rosaq {
             }
         });
         let basis = Basis::Eigen(SalientFirst { rule: head_rule, salient: per_head });
-        let heads = Some(HeadRotation { basis });
+        let heads = match settings.output_rotation {
+            OutputRotation::HeadWise => Some(HeadRotation { scope: HeadScope::EachHead, basis }),
+            OutputRotation::Global => {
+                let all = SalientFirst { rule: head_rule, salient: config.n_heads * per_head };
+                Some(HeadRotation { scope: HeadScope::AllHeads, basis: Basis::Eigen(all) })
+            }
+            OutputRotation::None => None,
+        };
         Ok(QuantPlan { residual, heads, scaled: SCALED_DOWN, linears })
     }
+}
+
+/// The output projection keeps as many channels in f16 whatever is rotated before it; only head by head do its groups have to
+/// respect the heads.
+fn output_plan(config: &ModelConfig, settings: &MethodSettings, per_head: usize) -> LinearPlan {
+    let (k, channels) = (config.n_heads * per_head, config.n_heads * config.head_dim);
+    let (order, group) = match settings.output_rotation {
+        OutputRotation::HeadWise => (
+            OrderPlan::PerHead { salient: per_head },
+            head_group(config.head_dim - per_head, settings.group_size),
+        ),
+        OutputRotation::Global => (OrderPlan::AsIs, settings.group_size),
+        OutputRotation::None => (OrderPlan::ByMagnitude { salient: k }, settings.group_size),
+    };
+    LinearPlan { order, ..LinearPlan::nearest(salient_then_int(k, channels, settings.bits, group)) }
 }
 
 fn residual_rotation(

@@ -10,7 +10,8 @@ use crate::gptq::gptq_options;
 use crate::plan::UNSCALED;
 use crate::rtn::all_rounded;
 use crate::{
-    Basis, HeadRotation, Method, MethodError, MethodSettings, QuantPlan, ResidualRotation, Rounding,
+    Basis, HeadRotation, HeadScope, Method, MethodError, MethodSettings, QuantPlan,
+    ResidualRotation, Rounding,
 };
 
 pub(crate) struct SpinQuant;
@@ -42,7 +43,7 @@ impl Method for SpinQuant {
         let basis = Basis::Hadamard { seed: settings.seed, steps };
         Ok(QuantPlan {
             residual: Some(ResidualRotation { placement: Placement::Absorbed, basis }),
-            heads: Some(HeadRotation { basis }),
+            heads: Some(HeadRotation { scope: HeadScope::EachHead, basis }),
             scaled: UNSCALED,
             linears,
         })

@@ -21,6 +21,8 @@ pub struct BlockRotations {
     pub attention_input: Option<Matrix>,
     /// Applied to the normalized input of gate and up.
     pub mlp_input: Option<Matrix>,
+    /// Applied to the concatenated outputs of the heads, before the output projection.
+    pub heads_output: Option<Matrix>,
     /// Applied to the residual while attention's output is added: passage into the MLP's basis.
     pub shortcut_attention: Option<Matrix>,
     /// Applied to the residual while the MLP's output is added: passage into the next block's basis.

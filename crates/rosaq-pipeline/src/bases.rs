@@ -4,8 +4,8 @@ use faer::{Mat, MatRef};
 use rosaq_calib::LayerStats;
 use rosaq_learn::LearnOptions;
 use rosaq_methods::{
-    Basis, BlockBases, BlockInput, HeadRotation, QuantPlan, ResidualRotation, head_bases,
-    learn_heads, residual_basis,
+    Basis, BlockBases, BlockInput, HeadRotation, HeadScope, QuantPlan, ResidualRotation,
+    head_bases, learn_heads, residual_basis,
 };
 use rosaq_model::{ActivationSite, BlockWeights, ModelConfig, ModelEnds, SourceModel};
 use rosaq_quant::round_to_f16;
@@ -64,7 +64,7 @@ impl<'a> Bases<'a> {
         Ok(Self { config, stats, rotation, heads, pooled, learning })
     }
 
-    /// A basis for each value head of a block, where the plan rotates them.
+    /// A basis for each value head of a block, or one over all heads, where the plan rotates them.
     pub(crate) fn of_heads(
         &self,
         plan: &QuantPlan,
@@ -74,9 +74,13 @@ impl<'a> Bases<'a> {
         let (config, layer) = (self.config, input.layer);
         let basis = self.heads.map(|h| h.basis);
         Ok(match (basis, input.stats) {
-            (Some(Basis::Eigen(first)), Some(stats)) => {
-                Some(head_bases(config, stats, first, layer)?)
-            }
+            (Some(Basis::Eigen(first)), Some(stats)) => Some(match self.heads.map(|h| h.scope) {
+                Some(HeadScope::AllHeads) => {
+                    let site = ActivationSite::HeadsOutput;
+                    vec![residual_basis(stats.gram(site)?.view(), first, layer, site)?]
+                }
+                _ => head_bases(config, stats, first, layer)?,
+            }),
             (Some(Basis::Hadamard { seed, .. }), _) => {
                 let first = seed + (layer * config.n_kv_heads) as u64;
                 let seeds = first..first + config.n_kv_heads as u64;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use rosaq_calib::Requirements;
-use rosaq_methods::{MethodSettings, find};
+use rosaq_methods::{MethodSettings, OutputRotation, find};
 use rosaq_model::SourceModel;
 use rosaq_saliency::SaliencyRule;
 use serde::Serialize;
@@ -253,6 +253,9 @@ fn directory_name(variant: &Variant) -> String {
     }
     if let Some(k) = s.salient_per_head {
         add(format!("h{k}"));
+    }
+    if s.output_rotation != OutputRotation::HeadWise {
+        add(format!("o{:?}", s.output_rotation).to_lowercase());
     }
     if s.act_order {
         add("actorder".to_owned());

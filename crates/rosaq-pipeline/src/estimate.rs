@@ -1,7 +1,7 @@
 //! What a job will take and give, before hours are spent.
 
 use rosaq_calib::TokenWeighting;
-use rosaq_methods::{QuantPlan, find};
+use rosaq_methods::{HeadScope, QuantPlan, find};
 use rosaq_model::{ActivationSite, LINEAR_ROLES, ModelConfig, Role, SourceModel};
 use rosaq_rotate::Placement;
 use rosaq_text::TokenWindows;
@@ -163,10 +163,14 @@ pub(crate) fn floor_operations(
         Some(Placement::Absorbed) => 1.0,
         Some(Placement::Shortcut | Placement::Online) => 2.0 * layers,
     };
-    let heads = if plan.heads.is_some() {
-        layers * config.n_kv_heads as f64 * 9.0 * (config.head_dim as f64).powi(3)
-    } else {
-        0.0
+    let heads = match plan.heads.map(|h| h.scope) {
+        None => 0.0,
+        Some(HeadScope::EachHead) => {
+            layers * config.n_kv_heads as f64 * 9.0 * (config.head_dim as f64).powi(3)
+        }
+        Some(HeadScope::AllHeads) => {
+            layers * 9.0 * ((config.n_heads * config.head_dim) as f64).powi(3)
+        }
     };
     if tokens == 0 { 0.0 } else { linears + attention + grams + bases * 9.0 * d.powi(3) + heads }
 }

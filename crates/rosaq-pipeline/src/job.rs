@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use rosaq_calib::TokenWeighting;
-use rosaq_methods::{Basis, LinearPlan, MethodSettings, OrderPlan, QuantPlan, Rounding};
+use rosaq_methods::{Basis, HeadScope, LinearPlan, MethodSettings, OrderPlan, QuantPlan, Rounding};
 use rosaq_model::Role;
 use rosaq_pack::SegmentKind;
 use rosaq_saliency::SaliencyRule;
@@ -88,7 +88,12 @@ impl QuantizeJob {
             put("salient", json!(salient));
         }
         if let Some(heads) = plan.heads {
-            put("salient_per_head", json!(heads.basis.salient()));
+            let (name, key) = match heads.scope {
+                HeadScope::EachHead => ("head-wise", "salient_per_head"),
+                HeadScope::AllHeads => ("global", "salient_of_heads"),
+            };
+            put("output_rotation", json!(name));
+            put(key, json!(heads.basis.salient()));
         }
         if let Rounding::Gptq(options) = plan.linear(Role::Query).rounding {
             put("rounding", json!("gptq"));

@@ -38,7 +38,7 @@ pub use progress::{Progress, Stage};
 pub use quantize::quantize;
 pub use report::{Evaluation, GoldenLogits, QuantizeReport, read_report, write_report};
 pub use rosaq_calib::TokenWeighting;
-pub use rosaq_methods::{MethodSettings, Preset, find};
+pub use rosaq_methods::{MethodSettings, OutputRotation, Preset, find};
 pub use rosaq_saliency::SaliencyRule;
 pub use threads::use_threads;
 pub use tokens::source_tokenizer;

@@ -115,6 +115,14 @@ pub fn rotate_ends(
     }
 }
 
+/// Rotates what the output projection reads by one basis over all heads, `[n_heads * head_dim]` square, which is applied at run
+/// time: attention mixes tokens head by head, so that nothing before it can absorb a basis that mixes heads. The paper's
+/// "global PCA" (ROSAQ table 3).
+pub fn rotate_heads_output(block: &mut BlockWeights, basis: MatRef<'_, f64>) {
+    rotate_input(&mut block.output.weight, basis);
+    block.rotations.heads_output = Some(stored(basis));
+}
+
 /// The matrix that takes the residual from basis `from` to basis `to`; `None` when they are one.
 fn passage(from: MatRef<'_, f64>, to: MatRef<'_, f64>) -> Option<Matrix> {
     if from == to { None } else { Some(stored((from.transpose() * to).as_ref())) }

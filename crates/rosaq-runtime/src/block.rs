@@ -97,6 +97,7 @@ fn attention_branch<W: LinearOp>(
     rope.apply(&mut k, &positions);
     let heads = attend_all(config, batch, &q, k, v, cache);
     observer.observe(ActivationSite::HeadsOutput, tokens, &heads);
+    let heads = rotated(block.rotations.heads_output.as_ref(), tokens, heads);
     forward(&block.output, tokens, &heads)
 }
 
