@@ -5,7 +5,7 @@ use rosaq_pipeline::{KernelRow, bench_kernels};
 use serde_json::json;
 
 use crate::Outcome;
-use crate::flags::{Backend, BenchFlags};
+use crate::command_flags::{Backend, BenchFlags};
 use crate::output::{prepare, print_json, print_text, table};
 
 pub(crate) fn run(flags: &BenchFlags) -> anyhow::Result<Outcome> {

@@ -9,7 +9,7 @@ use rosaq_pipeline::{
 use serde_json::json;
 
 use crate::Outcome;
-use crate::flags::CompareFlags;
+use crate::command_flags::CompareFlags;
 use crate::output::{command_line, megabytes, prepare, print_json, print_text, table};
 use crate::quantize::default_out;
 
@@ -43,14 +43,20 @@ pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
         variants,
     };
     let found = compare(&job, progress)?;
-    let rows = &found.rows;
     write_files(flags, &job, &found)?;
-    if flags.output.json {
-        print_json(&json!({ "model": job.model.display().to_string(), "rows": rows,
+    print(&job, &found, flags.output.json)?;
+    Ok(Outcome::Done)
+}
+
+/// Prints a comparison as a table for people or as one JSON object.
+pub(crate) fn print(job: &CompareJob, found: &Comparison, json: bool) -> anyhow::Result<()> {
+    if json {
+        print_json(&json!({ "model": job.model.display().to_string(), "rows": found.rows,
             "calibration": found.calibration }))?;
     } else {
         let header = [
             "method",
+            "settings",
             "code bits",
             "group",
             "bits/weight",
@@ -62,14 +68,14 @@ pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
             "CPU s",
             "peak MB",
         ];
-        print_text(&table(&header, rows.iter().map(cells)))?;
+        print_text(&table(&header, found.rows.iter().map(cells)))?;
         if let Some(time) = &found.calibration {
             let seconds = time.cpu_seconds;
             print_text(&format!("calibration, shared by all: {seconds:.1} CPU s"))?;
         }
         print_text(&format!("checkpoints and statistics are kept in {}", job.out.display()))?;
     }
-    Ok(Outcome::Done)
+    Ok(())
 }
 
 /// The table as the files that were asked for.
@@ -100,7 +106,8 @@ fn cells(row: &CompareRow) -> Vec<String> {
     };
     let count = |value: Option<usize>| value.map_or_else(String::new, |v| v.to_string());
     vec![
-        row.label.clone(),
+        row.method.clone(),
+        row.settings.clone(),
         count(row.bits.map(usize::from)),
         count(row.group_size),
         number(Some(row.bits_per_weight), 3),

@@ -4,7 +4,7 @@ use rosaq_pipeline::EvalModel;
 use serde_json::json;
 
 use crate::Outcome;
-use crate::flags::EvalFlags;
+use crate::command_flags::EvalFlags;
 use crate::output::{prepare, print_json, print_text, table};
 use crate::quantize::judge;
 

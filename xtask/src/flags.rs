@@ -1,10 +1,14 @@
-//! The flags. One meaning each, wherever they appear.
+//! The flags that commands share. One meaning each, wherever they appear.
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rosaq_pipeline::{
     Amount, CalibrationSet, EvalText, MethodSettings, OutputRotation, Preset, TokenWeighting,
+};
+
+use crate::command_flags::{
+    BenchFlags, CompareFlags, EvalFlags, LogitsFlags, QuantizeFlags, ReproduceFlags, VerifyFlags,
 };
 
 /// Squeezes large language models into few bits, and proves what is left of them.
@@ -26,6 +30,8 @@ pub(crate) enum Command {
     Eval(EvalFlags),
     /// Several methods side by side on one model.
     Compare(CompareFlags),
+    /// Tables and figures of the ROSAQ paper, on any model
+    Reproduce(ReproduceFlags),
     /// Logits of a model as a NumPy file, to compare with other software.
     Logits(LogitsFlags),
     /// Re-read a checkpoint and compare every tensor with its checksum.
@@ -77,6 +83,11 @@ pub(crate) struct CalibrationFlags {
 }
 
 impl CalibrationFlags {
+    /// The first `n` windows at most.
+    pub(crate) fn first(&self, n: usize) -> CalibrationSet {
+        CalibrationSet { sequences: Amount::UpTo(n), ..self.set() }
+    }
+
     pub(crate) fn set(&self) -> CalibrationSet {
         let n = self.calib_sequences.unwrap_or(128);
         let exact = self.calib.is_some() || self.calib_sequences.is_some();
@@ -240,143 +251,4 @@ pub(crate) fn parse_group_size(text: &str) -> Result<usize, String> {
         Ok(n @ 1..=1_048_576) => Ok(n),
         _ => Err("expected a whole number from 1 to 1048576".to_owned()),
     }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct QuantizeFlags {
-    #[command(flatten)]
-    pub(crate) model: ModelFlags,
-    /// The method: fp16, rtn, gptq, awq, spinquant, mixed, rosaq
-    #[arg(long, default_value = "rosaq")]
-    pub(crate) method: String,
-    /// Code width: 2, 3, 4, 5, 6 or 8
-    #[arg(long, default_value = "4", value_parser = parse_bits)]
-    pub(crate) bits: u8,
-    /// Channels that share a scale
-    #[arg(long, default_value = "128", value_parser = parse_group_size)]
-    pub(crate) group_size: usize,
-    #[command(flatten)]
-    pub(crate) settings: MethodFlags,
-    /// Directory to make [default: out/MODEL-METHOD-BITS]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) calibration: CalibrationFlags,
-    #[command(flatten)]
-    pub(crate) text: TextFlags,
-    /// Do not measure the result
-    #[arg(long, conflicts_with = "max_ppl_increase")]
-    pub(crate) no_eval: bool,
-    /// Start over instead of resuming; replace an earlier result
-    #[arg(long)]
-    pub(crate) fresh: bool,
-    /// Write a report with plots, one HTML file
-    #[arg(long, value_name = "FILE.html", conflicts_with = "dry_run")]
-    pub(crate) report: Option<PathBuf>,
-    /// Predict size, memory, disk, operations and quality, and stop
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// End with code 3 if perplexity rises by more than this many percent
-    #[arg(long, value_name = "PERCENT")]
-    pub(crate) max_ppl_increase: Option<f64>,
-    #[command(flatten)]
-    pub(crate) output: OutputFlags,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct EvalFlags {
-    #[command(flatten)]
-    pub(crate) model: ModelFlags,
-    /// The original, from which the KL divergence is taken
-    #[arg(long, value_name = "MODEL")]
-    pub(crate) reference: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) text: TextFlags,
-    /// End with code 3 if perplexity is this many percent above the reference's
-    #[arg(long, value_name = "PERCENT", requires = "reference")]
-    pub(crate) max_ppl_increase: Option<f64>,
-    #[command(flatten)]
-    pub(crate) output: OutputFlags,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct CompareFlags {
-    #[command(flatten)]
-    pub(crate) model: ModelFlags,
-    /// Methods, separated by commas
-    #[arg(long, value_delimiter = ',', default_value = "rtn,mixed,rosaq")]
-    pub(crate) methods: Vec<String>,
-    /// Code widths, separated by commas
-    #[arg(long, value_delimiter = ',', default_value = "4,3", value_parser = parse_bits)]
-    pub(crate) bits: Vec<u8>,
-    /// Group sizes, separated by commas
-    #[arg(long, value_delimiter = ',', default_value = "128", value_parser = parse_group_size)]
-    pub(crate) group_size: Vec<usize>,
-    #[command(flatten)]
-    pub(crate) settings: MethodFlags,
-    /// Write the table with plots, one HTML file
-    #[arg(long, value_name = "FILE.html")]
-    pub(crate) report: Option<PathBuf>,
-    /// Write the table as comma-separated values
-    #[arg(long, value_name = "FILE.csv")]
-    pub(crate) csv: Option<PathBuf>,
-    /// Directory for the checkpoints [default: out/MODEL-compare]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) calibration: CalibrationFlags,
-    #[command(flatten)]
-    pub(crate) text: TextFlags,
-    /// Start over instead of resuming
-    #[arg(long)]
-    pub(crate) fresh: bool,
-    #[command(flatten)]
-    pub(crate) output: OutputFlags,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct LogitsFlags {
-    #[command(flatten)]
-    pub(crate) model: ModelFlags,
-    /// A JSON list of token ids
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ids: PathBuf,
-    /// NumPy file to write, f32 [tokens, vocabulary]
-    #[arg(long, value_name = "FILE.npy")]
-    pub(crate) out: PathBuf,
-    #[command(flatten)]
-    pub(crate) output: OutputFlags,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct VerifyFlags {
-    /// A rosaq checkpoint
-    #[arg(value_name = "DIR")]
-    pub(crate) checkpoint: PathBuf,
-    #[command(flatten)]
-    pub(crate) output: OutputFlags,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Backend {
-    /// Scalar and the vector units of this processor
-    Cpu,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct BenchFlags {
-    /// Which kernels
-    #[arg(long, default_value = "cpu")]
-    pub(crate) backend: Backend,
-    /// Code widths, separated by commas
-    #[arg(long, value_delimiter = ',', default_value = "2,3,4,8", value_parser = parse_bits)]
-    pub(crate) bits: Vec<u8>,
-    /// Channels that share a scale
-    #[arg(long, default_value = "128", value_parser = parse_group_size)]
-    pub(crate) group_size: usize,
-    /// Rows and columns of the weight
-    #[arg(long, value_delimiter = 'x', default_value = "4096x4096")]
-    pub(crate) shape: Vec<usize>,
-    #[command(flatten)]
-    pub(crate) output: OutputFlags,
 }

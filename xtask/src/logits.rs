@@ -10,7 +10,7 @@ use rosaq_pipeline::logits;
 use serde_json::json;
 
 use crate::Outcome;
-use crate::flags::LogitsFlags;
+use crate::command_flags::LogitsFlags;
 use crate::output::{prepare, print_json, print_text};
 
 pub(crate) fn run(flags: &LogitsFlags) -> anyhow::Result<Outcome> {

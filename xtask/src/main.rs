@@ -1,6 +1,7 @@
 //! The command line of rosaq: `cargo xtask <command>`.
 
 mod bench_kernels;
+mod command_flags;
 mod compare;
 mod dry_run;
 mod eval;
@@ -8,6 +9,7 @@ mod flags;
 mod logits;
 mod output;
 mod quantize;
+mod reproduce;
 mod tidy;
 mod verify;
 
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Command::Quantize(flags) => quantize::run(flags),
         Command::Eval(flags) => eval::run(flags),
         Command::Compare(flags) => compare::run(flags),
+        Command::Reproduce(flags) => reproduce::run(flags),
         Command::Logits(flags) => logits::run(flags),
         Command::Verify(flags) => verify::run(flags),
         Command::BenchKernels(flags) => bench_kernels::run(flags),

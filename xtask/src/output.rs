@@ -43,14 +43,16 @@ pub(crate) fn print_text(text: &str) -> anyhow::Result<()> {
     writeln!(std::io::stdout().lock(), "{text}").context("cannot write to standard output")
 }
 
-/// A table whose first column is text and whose other columns are numbers with their units in the header.
+/// A table whose first column is text and whose other columns are numbers with their units in the header; a second column
+/// called `settings` is text too.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let n_text = if header.get(1) == Some(&"settings") { 2 } else { 1 };
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header.to_vec());
     for row in rows {
         table.add_row(row);
     }
-    for column in table.column_iter_mut().skip(1) {
+    for column in table.column_iter_mut().skip(n_text) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table.to_string()

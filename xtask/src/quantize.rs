@@ -10,8 +10,8 @@ use rosaq_pipeline::{
 use serde_json::{Value, json};
 
 use crate::Outcome;
+use crate::command_flags::QuantizeFlags;
 use crate::dry_run;
-use crate::flags::QuantizeFlags;
 use crate::output::{command_line, megabytes, prepare, print_json, print_text, table};
 
 pub(crate) fn run(flags: &QuantizeFlags) -> anyhow::Result<Outcome> {

@@ -4,7 +4,7 @@ use rosaq_pipeline::verify;
 use serde_json::json;
 
 use crate::Outcome;
-use crate::flags::VerifyFlags;
+use crate::command_flags::VerifyFlags;
 use crate::output::{megabytes, prepare, print_json, print_text};
 
 pub(crate) fn run(flags: &VerifyFlags) -> anyhow::Result<Outcome> {

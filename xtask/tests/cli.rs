@@ -142,9 +142,9 @@ fn compare_reports_a_row_of_every_key_for_each_variant() {
     assert_eq!(rows.len(), 1 + 2 * 2, "{rows:#?}");
     let csv = fs::read_to_string(&csv).unwrap();
     assert_eq!(csv.lines().count(), 1 + rows.len(), "{csv}");
-    assert!(csv.starts_with("method,bits,group_size,bits_per_weight,"), "{csv}");
+    assert!(csv.starts_with("method,settings,bits,group_size,bits_per_weight,"), "{csv}");
     let page = fs::read_to_string(&html).unwrap();
-    assert!(page.contains("<svg") && page.contains("rosaq (absorbed)"));
+    assert!(page.contains("<svg") && page.contains("absorbed"));
     for row in rows {
         let row = row.as_object().unwrap();
         check_keys(
@@ -203,6 +203,53 @@ fn every_method_runs_from_the_command_line() {
     for method in ["gptq", "awq", "spinquant"] {
         assert!(kl(method) < kl("rtn"), "{method}: {} of {}", kl(method), kl("rtn"));
     }
+}
+
+#[test]
+fn the_tables_of_the_paper_have_their_rows() {
+    let dir = dir();
+    let (model, out) = (fixture("tiny-llama"), dir.path().join("out"));
+    let table = |item: &str| {
+        let mut args = vec!["reproduce", item, "--model", text(&model), "--bits", "3"];
+        args.extend(["--out", text(&out), "--json"]);
+        args.extend(SMALL);
+        run(&args).exits(0).json()
+    };
+    let settings = |json: &Map<String, Value>| -> Vec<String> {
+        let rows = json["rows"].as_array().unwrap();
+        rows.iter().skip(1).map(|row| row["settings"].as_str().unwrap().to_owned()).collect()
+    };
+    let rules = settings(&table("table2"));
+    for rule in ["online", "online, bottom", "online, random", "online, top-bottom"] {
+        assert!(rules.iter().any(|s| s == rule), "no `{rule}` in {rules:?}");
+    }
+    let rotations = settings(&table("table3"));
+    for rotation in ["online", "online, o global", "online, o none"] {
+        assert!(rotations.iter().any(|s| s == rotation), "no `{rotation}` in {rotations:?}");
+    }
+}
+
+#[test]
+fn channels_are_shown_before_and_after_their_rotation() {
+    let dir = dir();
+    let (model, svg) = (fixture("tiny-llama"), dir.path().join("figure.svg"));
+    let common = ["--model", text(&model), "--layer", "1", "--json"];
+    let table = run(&[&["reproduce", "table8"], &common[..]].concat()).exits(0).json();
+    let energies: Vec<f64> = table["rotated"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|channel| channel["energy"].as_f64().unwrap())
+        .collect();
+    assert_eq!(energies.len(), 10);
+    // The loudest direction of all is the first eigenvector, which holds more than any channel of the model.
+    assert_eq!(table["rotated"][0]["index"], 0);
+    assert!(energies[0] > table["original"][0]["energy"].as_f64().unwrap());
+    let figure = ["reproduce", "figure2", "--out", text(&svg)];
+    run(&[&figure[..], &common[..]].concat()).exits(0);
+    assert!(fs::read_to_string(&svg).unwrap().starts_with("<svg"));
+    run(&["reproduce", "table8", "--model", text(&model), "--layer", "99"])
+        .refused(2, &["--layer", "99"]);
 }
 
 #[test]

@@ -63,7 +63,7 @@ impl StatsDir {
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Measurements of the machine's GEMM rate, spread over the pass: what its time is to be compared with.
-const RATE_SAMPLES: usize = 4;
+const RATE_SAMPLES: usize = 15;
 /// Products of a pass below which its time is not worth comparing: measuring takes about a second.
 const RATE_WORTHWHILE: f64 = 5e12;
 

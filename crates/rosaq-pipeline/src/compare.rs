@@ -52,9 +52,8 @@ pub struct CompareJob {
 pub struct CompareRow {
     /// The method's name.
     pub method: String,
-    /// The method with its placement, for people.
-    #[serde(skip)]
-    pub label: String,
+    /// What was set beyond width and group size.
+    pub settings: String,
     /// Code width.
     pub bits: Option<u8>,
     /// Channels that share a scale.
@@ -177,13 +176,14 @@ impl Run<'_> {
         reset_peak_rss();
         let mut report = quantize(&one, Some(&self.shared), self.progress)?;
         let found = self.measured(&one, &mut report)?;
-        let label = match &report.placement {
-            Some(placement) => format!("{} ({placement})", report.method),
-            None => report.method.clone(),
-        };
+        let mut differences = differences(s);
+        // Of placements that were not asked for, the one that was taken.
+        if find(&variant.method)?.rotates_residual() && s.placement.is_none() {
+            differences.splice(0..0, report.placement.clone());
+        }
         Ok(CompareRow {
             method: report.method,
-            label,
+            settings: differences.join(", "),
             bits: Some(s.bits.get()),
             group_size: Some(s.group_size),
             bits_per_weight: report.bits_per_weight,
@@ -237,44 +237,37 @@ impl Run<'_> {
 /// A name that tells apart every combination of settings, so that comparisons can share a directory.
 fn directory_name(variant: &Variant) -> String {
     let s = &variant.settings;
-    let mut name = format!("{}-int{}-g{}", variant.method, s.bits.get(), s.group_size);
-    let mut add = |part: String| {
-        name.push('-');
-        name.push_str(&part);
-    };
+    let mut parts = vec![format!("{}-int{}-g{}", variant.method, s.bits.get(), s.group_size)];
+    parts.extend(differences(s).into_iter().map(|part| part.replace([' ', '='], "")));
+    parts.join("-")
+}
+
+/// What was set beyond width and group size, in words.
+fn differences(s: &MethodSettings) -> Vec<String> {
+    let mut parts = Vec::new();
     if s.preset.is_some() {
-        add("paper".to_owned());
+        parts.push("paper".to_owned());
     }
-    if let Some(placement) = s.placement {
-        add(placement.to_string());
+    parts.extend(s.placement.map(|placement| placement.to_string()));
+    parts.extend(s.salient.map(|k| format!("k{k}")));
+    parts.extend(s.salient_per_head.map(|k| format!("h{k}")));
+    if s.saliency != SaliencyRule::Top {
+        parts.push(s.saliency.to_string());
     }
-    if let Some(k) = s.salient {
-        add(format!("k{k}"));
-    }
-    if let Some(k) = s.salient_per_head {
-        add(format!("h{k}"));
-    }
-    if s.output_rotation != OutputRotation::HeadWise {
-        add(format!("o{:?}", s.output_rotation).to_lowercase());
+    match s.output_rotation {
+        OutputRotation::HeadWise => {}
+        OutputRotation::Global => parts.push("o global".to_owned()),
+        OutputRotation::None => parts.push("o none".to_owned()),
     }
     if s.act_order {
-        add("actorder".to_owned());
+        parts.push("actorder".to_owned());
     }
-    if let Some(steps) = s.scale_steps {
-        add(format!("s{steps}"));
-    }
-    if let Some(steps) = s.learning_steps {
-        add(format!("l{steps}"));
-    }
+    parts.extend(s.scale_steps.map(|steps| format!("s{steps}")));
+    parts.extend(s.learning_steps.map(|steps| format!("l{steps}")));
     if s.seed != 0 {
-        add(format!("seed{}", s.seed));
+        parts.push(format!("seed{}", s.seed));
     }
-    if s.saliency != SaliencyRule::Top {
-        add(format!("{:?}", s.saliency)
-            .to_lowercase()
-            .replace(|c: char| !c.is_ascii_alphanumeric(), ""));
-    }
-    name
+    parts
 }
 
 /// Statistics that several methods share.
@@ -297,7 +290,7 @@ fn union(job: &CompareJob) -> Result<Requirements, PipelineError> {
 fn fp16_row(source: &SourceModel, perplexity: f64) -> CompareRow {
     CompareRow {
         method: "fp16".to_owned(),
-        label: "fp16".to_owned(),
+        settings: String::new(),
         bits: None,
         group_size: None,
         bits_per_weight: 16.0,

@@ -57,6 +57,14 @@ pub enum PipelineError {
         /// Whether `--fresh` would replace it.
         replaceable: bool,
     },
+    /// A layer that the model does not have.
+    #[error("`--layer {layer}`: the model has layers 0 to {}", n_layers - 1)]
+    NoSuchLayer {
+        /// What was asked for.
+        layer: usize,
+        /// How many there are.
+        n_layers: usize,
+    },
     /// The report beside the weights is damaged.
     #[error("\"{}\" is no report of this version of rosaq; `--fresh` makes the checkpoint again", path.display())]
     Report {

@@ -4,6 +4,7 @@
 mod bases;
 mod bench;
 mod calibrate;
+mod channels;
 mod compare;
 mod error;
 mod estimate;
@@ -26,6 +27,7 @@ mod workdir;
 
 pub use bench::{KernelBench, KernelRow, bench_kernels};
 pub use calibrate::StatsDir;
+pub use channels::{Channel, SiteChannels, attention_channels};
 pub use compare::{CompareJob, CompareRow, Comparison, SharedStatistics, Variant, compare};
 pub use error::PipelineError;
 pub use estimate::{Estimate, estimate};
@@ -39,6 +41,8 @@ pub use quantize::quantize;
 pub use report::{Evaluation, GoldenLogits, QuantizeReport, read_report, write_report};
 pub use rosaq_calib::TokenWeighting;
 pub use rosaq_methods::{MethodSettings, OutputRotation, Preset, find};
+pub use rosaq_model::SourceModel;
+pub use rosaq_rotate::Placement;
 pub use rosaq_saliency::SaliencyRule;
 pub use threads::use_threads;
 pub use tokens::source_tokenizer;

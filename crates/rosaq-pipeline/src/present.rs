@@ -38,7 +38,7 @@ pub fn write_html(
     fs::write(path, render_html(&page)).map_err(PipelineError::disk("write", path))
 }
 
-/// Writes a comparison as one HTML file: its table, and the errors of its best method.
+/// Writes a comparison as one HTML file: its table, and size against quality as a plot.
 ///
 /// # Errors
 /// As [`write_model_card`].
@@ -240,7 +240,7 @@ fn row(row: &crate::CompareRow) -> ComparisonRow {
         method: row.method.clone(),
         bits: row.bits.map(f64::from),
         group_size: row.group_size,
-        settings: (row.label != row.method).then(|| row.label.clone()),
+        settings: (!row.settings.is_empty()).then(|| row.settings.clone()),
         bits_per_weight: row.bits_per_weight,
         weight_bits: Some(row.weight_bits),
         total_bytes: Some(row.total_bytes),

@@ -1,0 +1,201 @@
+//! The flags of each command.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::flags::{
+    CalibrationFlags, MethodFlags, ModelFlags, OutputFlags, TextFlags, parse_bits, parse_group_size,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct QuantizeFlags {
+    #[command(flatten)]
+    pub(crate) model: ModelFlags,
+    /// The method: fp16, rtn, gptq, awq, spinquant, mixed, rosaq
+    #[arg(long, default_value = "rosaq")]
+    pub(crate) method: String,
+    /// Code width: 2, 3, 4, 5, 6 or 8
+    #[arg(long, default_value = "4", value_parser = parse_bits)]
+    pub(crate) bits: u8,
+    /// Channels that share a scale
+    #[arg(long, default_value = "128", value_parser = parse_group_size)]
+    pub(crate) group_size: usize,
+    #[command(flatten)]
+    pub(crate) settings: MethodFlags,
+    /// Directory to make [default: out/MODEL-METHOD-BITS]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) calibration: CalibrationFlags,
+    #[command(flatten)]
+    pub(crate) text: TextFlags,
+    /// Do not measure the result
+    #[arg(long, conflicts_with = "max_ppl_increase")]
+    pub(crate) no_eval: bool,
+    /// Start over instead of resuming; replace an earlier result
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Write a report with plots, one HTML file
+    #[arg(long, value_name = "FILE.html", conflicts_with = "dry_run")]
+    pub(crate) report: Option<PathBuf>,
+    /// Predict size, memory, disk, operations and quality, and stop
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// End with code 3 if perplexity rises by more than this many percent
+    #[arg(long, value_name = "PERCENT")]
+    pub(crate) max_ppl_increase: Option<f64>,
+    #[command(flatten)]
+    pub(crate) output: OutputFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalFlags {
+    #[command(flatten)]
+    pub(crate) model: ModelFlags,
+    /// The original, from which the KL divergence is taken
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) reference: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) text: TextFlags,
+    /// End with code 3 if perplexity is this many percent above the reference's
+    #[arg(long, value_name = "PERCENT", requires = "reference")]
+    pub(crate) max_ppl_increase: Option<f64>,
+    #[command(flatten)]
+    pub(crate) output: OutputFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareFlags {
+    #[command(flatten)]
+    pub(crate) model: ModelFlags,
+    /// Methods, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "rtn,mixed,rosaq")]
+    pub(crate) methods: Vec<String>,
+    /// Code widths, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "4,3", value_parser = parse_bits)]
+    pub(crate) bits: Vec<u8>,
+    /// Group sizes, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "128", value_parser = parse_group_size)]
+    pub(crate) group_size: Vec<usize>,
+    #[command(flatten)]
+    pub(crate) settings: MethodFlags,
+    /// Write the table with plots, one HTML file
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) report: Option<PathBuf>,
+    /// Write the table as comma-separated values
+    #[arg(long, value_name = "FILE.csv")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Directory for the checkpoints [default: out/MODEL-compare]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) calibration: CalibrationFlags,
+    #[command(flatten)]
+    pub(crate) text: TextFlags,
+    /// Start over instead of resuming
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputFlags,
+}
+
+/// What of the paper is made.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum PaperItem {
+    /// All methods at each width
+    Table1,
+    /// Saliency rules: top, bottom, random, top and bottom eigenvalues
+    Table2,
+    /// Rotation at the output projection: head by head, global, none
+    Table3,
+    /// The channels of largest magnitude, rotated and original
+    Table8,
+    /// Magnitudes of all channels before and after rotation, as SVG
+    Figure2,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReproduceFlags {
+    /// Table or figure
+    pub(crate) item: PaperItem,
+    #[command(flatten)]
+    pub(crate) model: ModelFlags,
+    /// Code widths, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "4,3", value_parser = parse_bits)]
+    pub(crate) bits: Vec<u8>,
+    /// Channels that share a scale
+    #[arg(long, default_value = "128", value_parser = parse_group_size)]
+    pub(crate) group_size: usize,
+    /// Salient channels of linears that read the residual [default: hidden size / 32, the paper's share]
+    #[arg(long, value_name = "K")]
+    pub(crate) salient: Option<usize>,
+    /// Salient channels of each head [default: head size / 32]
+    #[arg(long, value_name = "K")]
+    pub(crate) salient_per_head: Option<usize>,
+    /// Block that table 8 and figure 2 look at [default: the middle one]
+    #[arg(long)]
+    pub(crate) layer: Option<usize>,
+    /// Directory for the checkpoints, or the figure's file [default: in out/]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) calibration: CalibrationFlags,
+    #[command(flatten)]
+    pub(crate) text: TextFlags,
+    /// Seed of random choices
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Start over instead of resuming
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogitsFlags {
+    #[command(flatten)]
+    pub(crate) model: ModelFlags,
+    /// A JSON list of token ids
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ids: PathBuf,
+    /// NumPy file to write, f32 [tokens, vocabulary]
+    #[arg(long, value_name = "FILE.npy")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: OutputFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyFlags {
+    /// A rosaq checkpoint
+    #[arg(value_name = "DIR")]
+    pub(crate) checkpoint: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: OutputFlags,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Backend {
+    /// Scalar and the vector units of this processor
+    Cpu,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchFlags {
+    /// Which kernels
+    #[arg(long, default_value = "cpu")]
+    pub(crate) backend: Backend,
+    /// Code widths, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "2,3,4,8", value_parser = parse_bits)]
+    pub(crate) bits: Vec<u8>,
+    /// Channels that share a scale
+    #[arg(long, default_value = "128", value_parser = parse_group_size)]
+    pub(crate) group_size: usize,
+    /// Rows and columns of the weight
+    #[arg(long, value_delimiter = 'x', default_value = "4096x4096")]
+    pub(crate) shape: Vec<usize>,
+    #[command(flatten)]
+    pub(crate) output: OutputFlags,
+}
