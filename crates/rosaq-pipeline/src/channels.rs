@@ -56,6 +56,7 @@ impl SiteChannels {
         magnitude_svg(&Magnitudes {
             layer: self.layer,
             site: self.site.clone(),
+            measure: "mean |x|".to_owned(),
             before: values(&self.original),
             after: values(&self.rotated),
             salient,

@@ -205,6 +205,7 @@ fn magnitudes(report: &QuantizeReport) -> Vec<Magnitudes> {
             all.push(Magnitudes {
                 layer: block.layer,
                 site: channels.site.clone(),
+                measure: "root mean square".to_owned(),
                 before: channels.before.clone(),
                 after: channels.after.clone(),
                 salient: if by_head { 0 } else { salient(report) },
@@ -222,6 +223,13 @@ fn salient(report: &QuantizeReport) -> usize {
 fn notes(report: &QuantizeReport) -> Vec<String> {
     let mut notes =
         vec!["Quality was measured on the checkpoint as it was read back from disk.".to_owned()];
+    if report.placement.as_deref() == Some("absorbed") && !spectra(report).is_empty() {
+        notes.push(
+            "One eigenbasis, of all sites together, serves the whole model: a site's spectrum is its energy along that basis's \
+             directions, and falls less evenly than its own eigenvalues would."
+                .to_owned(),
+        );
+    }
     if let Some(learning) = &report.learning {
         notes.push(format!(
             "The rotation was learned on the linears' output errors under nearest rounding, not on the network's loss: their \

@@ -42,7 +42,9 @@ impl Spectrum {
     }
 }
 
-/// Mean absolute activation of each channel at one site, before and after its rotation.
+/// How large each channel's activations are at one site, before and after its rotation.
+///
+/// [`Magnitudes::measure`] says by which mean.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Magnitudes {
@@ -50,6 +52,8 @@ pub struct Magnitudes {
     pub layer: usize,
     /// The activation site's word.
     pub site: String,
+    /// What the figures are, such as `mean |x|` or `rms x`.
+    pub measure: String,
     /// In original channels, in their own order.
     pub before: Vec<f32>,
     /// In the eigenbasis, salient channels first.

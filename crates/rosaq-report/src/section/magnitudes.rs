@@ -56,7 +56,7 @@ pub(super) fn section(report: &Report) -> Option<Section> {
         id: "magnitudes",
         title: "Magnitudes before and after rotation",
         reading: Some(
-            "Mean absolute activation of each channel, above as the model has them, below in the eigenbasis; both panels have \
+            "Size of each channel's activations, above as the model has them, below after the rotation; both panels have \
              the same logarithmic axis. Peaks scattered above that gather at the left below (orange, kept in f16) leave small, \
              even channels for the integers."
                 .to_owned(),
@@ -115,8 +115,9 @@ fn panels(m: &Magnitudes, max_points: usize, size: Size) -> Markup {
         })
     };
     let salient = m.salient.min(after.len());
-    let above = draw(0.0, "before: mean |x|, original channels", &before, 0);
-    let below = draw(half, "after: mean |x|, eigenbasis, salient first", &after, salient);
+    let above = draw(0.0, &format!("before: {}, original channels", m.measure), &before, 0);
+    let below =
+        draw(half, &format!("after: {}, rotated, salient first", m.measure), &after, salient);
     match (above, below) {
         (Some(above), Some(below)) => html! { (above) (below) },
         _ => html! { text class="dim" x="12" y="24" { "No magnitude is positive and finite." } },

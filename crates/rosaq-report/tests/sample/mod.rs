@@ -170,7 +170,8 @@ fn magnitudes() -> Vec<Magnitudes> {
                 ((7.0 / (1.0 + i as f64).powf(0.8) + 0.12) * (0.8 + 0.4 * noise.next())) as f32
             })
             .collect();
-        all.push(Magnitudes { layer, site: site.to_owned(), before, after, salient });
+        let measure = "mean |x|".to_owned();
+        all.push(Magnitudes { layer, site: site.to_owned(), measure, before, after, salient });
     }
     all
 }
