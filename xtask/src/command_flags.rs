@@ -65,29 +65,22 @@ pub(crate) struct EvalFlags {
     pub(crate) output: OutputFlags,
 }
 
+/// What commands share that print a table of methods.
 #[derive(Debug, Args)]
-pub(crate) struct CompareFlags {
+pub(crate) struct TableFlags {
     #[command(flatten)]
     pub(crate) model: ModelFlags,
-    /// Methods, separated by commas
-    #[arg(long, value_delimiter = ',', default_value = "rtn,mixed,rosaq")]
-    pub(crate) methods: Vec<String>,
     /// Code widths, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "4,3", value_parser = parse_bits)]
     pub(crate) bits: Vec<u8>,
-    /// Group sizes, separated by commas
-    #[arg(long, value_delimiter = ',', default_value = "128", value_parser = parse_group_size)]
-    pub(crate) group_size: Vec<usize>,
-    #[command(flatten)]
-    pub(crate) settings: MethodFlags,
     /// Write the table with plots, one HTML file
     #[arg(long, value_name = "FILE.html")]
     pub(crate) report: Option<PathBuf>,
     /// Write the table as comma-separated values
     #[arg(long, value_name = "FILE.csv")]
     pub(crate) csv: Option<PathBuf>,
-    /// Directory for the checkpoints [default: out/MODEL-compare]
-    #[arg(long, value_name = "DIR")]
+    /// Directory for the checkpoints [default: out/MODEL-compare], or a figure's file
+    #[arg(long, value_name = "PATH")]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) calibration: CalibrationFlags,
@@ -98,6 +91,20 @@ pub(crate) struct CompareFlags {
     pub(crate) fresh: bool,
     #[command(flatten)]
     pub(crate) output: OutputFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareFlags {
+    /// Methods, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "rtn,mixed,rosaq")]
+    pub(crate) methods: Vec<String>,
+    /// Group sizes, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "128", value_parser = parse_group_size)]
+    pub(crate) group_size: Vec<usize>,
+    #[command(flatten)]
+    pub(crate) settings: MethodFlags,
+    #[command(flatten)]
+    pub(crate) table: TableFlags,
 }
 
 /// What of the paper is made.
@@ -119,11 +126,6 @@ pub(crate) enum PaperItem {
 pub(crate) struct ReproduceFlags {
     /// Table or figure
     pub(crate) item: PaperItem,
-    #[command(flatten)]
-    pub(crate) model: ModelFlags,
-    /// Code widths, separated by commas
-    #[arg(long, value_delimiter = ',', default_value = "4,3", value_parser = parse_bits)]
-    pub(crate) bits: Vec<u8>,
     /// Channels that share a scale
     #[arg(long, default_value = "128", value_parser = parse_group_size)]
     pub(crate) group_size: usize,
@@ -136,21 +138,11 @@ pub(crate) struct ReproduceFlags {
     /// Block that table 8 and figure 2 look at [default: the middle one]
     #[arg(long)]
     pub(crate) layer: Option<usize>,
-    /// Directory for the checkpoints, or the figure's file [default: in out/]
-    #[arg(long, value_name = "PATH")]
-    pub(crate) out: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) calibration: CalibrationFlags,
-    #[command(flatten)]
-    pub(crate) text: TextFlags,
     /// Seed of random choices
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Start over instead of resuming
-    #[arg(long)]
-    pub(crate) fresh: bool,
     #[command(flatten)]
-    pub(crate) output: OutputFlags,
+    pub(crate) table: TableFlags,
 }
 
 #[derive(Debug, Args)]

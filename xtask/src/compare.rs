@@ -4,18 +4,17 @@ use std::fs;
 
 use anyhow::Context;
 use rosaq_pipeline::{
-    CompareJob, CompareRow, Comparison, Variant, compare, find, write_comparison_html,
+    CompareJob, CompareRow, Comparison, Progress, Variant, compare, find, write_comparison_html,
 };
 use serde_json::json;
 
 use crate::Outcome;
-use crate::command_flags::CompareFlags;
+use crate::command_flags::{CompareFlags, TableFlags};
 use crate::output::{command_line, megabytes, prepare, print_json, print_text, table};
 use crate::quantize::default_out;
 
 pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
-    let progress = prepare(&flags.output)?;
-    let model = flags.model.path();
+    let progress = prepare(&flags.table.output)?;
     let mut variants = Vec::new();
     for method in &flags.methods {
         // Only rotating methods have a placement to vary.
@@ -26,7 +25,7 @@ pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
             _ => vec![None],
         };
         for rotation in rotations {
-            for &bits in &flags.bits {
+            for &bits in &flags.table.bits {
                 for &group_size in &flags.group_size {
                     let settings = flags.settings.settings(bits, group_size, rotation)?;
                     variants.push(Variant { method: method.clone(), settings });
@@ -34,6 +33,16 @@ pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
             }
         }
     }
+    run_variants(&flags.table, variants, progress)
+}
+
+/// Compares `variants`, prints their table and writes it to the files that were asked for.
+pub(crate) fn run_variants(
+    flags: &TableFlags,
+    variants: Vec<Variant>,
+    progress: Progress,
+) -> anyhow::Result<Outcome> {
+    let model = flags.model.path();
     let job = CompareJob {
         out: flags.out.clone().unwrap_or_else(|| default_out(&model, "compare")),
         calibration: flags.calibration.set(),
@@ -49,7 +58,7 @@ pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
 }
 
 /// Prints a comparison as a table for people or as one JSON object.
-pub(crate) fn print(job: &CompareJob, found: &Comparison, json: bool) -> anyhow::Result<()> {
+fn print(job: &CompareJob, found: &Comparison, json: bool) -> anyhow::Result<()> {
     if json {
         print_json(&json!({ "model": job.model.display().to_string(), "rows": found.rows,
             "calibration": found.calibration }))?;
@@ -79,7 +88,7 @@ pub(crate) fn print(job: &CompareJob, found: &Comparison, json: bool) -> anyhow:
 }
 
 /// The table as the files that were asked for.
-fn write_files(flags: &CompareFlags, job: &CompareJob, found: &Comparison) -> anyhow::Result<()> {
+fn write_files(flags: &TableFlags, job: &CompareJob, found: &Comparison) -> anyhow::Result<()> {
     if let Some(path) = &flags.report {
         write_comparison_html(&job.model, found, command_line(), path)?;
     }

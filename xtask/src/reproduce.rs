@@ -4,14 +4,14 @@ use std::fs;
 
 use anyhow::Context;
 use rosaq_pipeline::{
-    Channel, CompareJob, MethodSettings, OutputRotation, Placement, Progress, SaliencyRule,
-    SiteChannels, SourceModel, Variant, attention_channels, compare,
+    Channel, MethodSettings, OutputRotation, Placement, Progress, SaliencyRule, SiteChannels,
+    SourceModel, Variant, attention_channels,
 };
 use serde_json::json;
 
 use crate::Outcome;
 use crate::command_flags::{PaperItem, ReproduceFlags};
-use crate::compare::print;
+use crate::compare::run_variants;
 use crate::output::{prepare, print_json, print_text, table};
 use crate::quantize::default_out;
 
@@ -19,7 +19,7 @@ use crate::quantize::default_out;
 const LISTED: usize = 10;
 
 pub(crate) fn run(flags: &ReproduceFlags) -> anyhow::Result<Outcome> {
-    let progress = prepare(&flags.output)?;
+    let progress = prepare(&flags.table.output)?;
     match flags.item {
         PaperItem::Table1 => methods(flags, progress),
         PaperItem::Table2 => saliency_rules(flags, progress),
@@ -38,8 +38,8 @@ fn methods(flags: &ReproduceFlags, progress: Progress) -> anyhow::Result<Outcome
             Ok(Variant { method: method.to_owned(), settings })
         })
     };
-    let variants = flags.bits.iter().flat_map(|&bits| variants(bits));
-    run_variants(flags, variants.collect::<anyhow::Result<_>>()?, progress)
+    let variants = flags.table.bits.iter().flat_map(|&bits| variants(bits));
+    run_variants(&flags.table, variants.collect::<anyhow::Result<_>>()?, progress)
 }
 
 /// Table 2: which eigenvectors are kept in f16.
@@ -52,19 +52,19 @@ fn saliency_rules(flags: &ReproduceFlags, progress: Progress) -> anyhow::Result<
         SaliencyRule::TopBottom,
     ];
     let mut variants = Vec::new();
-    for &bits in &flags.bits {
+    for &bits in &flags.table.bits {
         for saliency in rules {
             let settings = MethodSettings { saliency, ..layer_wise(flags, bits, "rosaq")? };
             variants.push(Variant { method: "rosaq".to_owned(), settings });
         }
     }
-    run_variants(flags, variants, progress)
+    run_variants(&flags.table, variants, progress)
 }
 
 /// Table 3: what is rotated at the output projection.
 fn output_rotations(flags: &ReproduceFlags, progress: Progress) -> anyhow::Result<Outcome> {
     let mut variants = Vec::new();
-    for &bits in &flags.bits {
+    for &bits in &flags.table.bits {
         for output_rotation in
             [OutputRotation::HeadWise, OutputRotation::Global, OutputRotation::None]
         {
@@ -72,7 +72,7 @@ fn output_rotations(flags: &ReproduceFlags, progress: Progress) -> anyhow::Resul
             variants.push(Variant { method: "rosaq".to_owned(), settings });
         }
     }
-    run_variants(flags, variants, progress)
+    run_variants(&flags.table, variants, progress)
 }
 
 /// The paper's layer-wise bases, for the methods that have any.
@@ -85,38 +85,19 @@ fn layer_wise(flags: &ReproduceFlags, bits: u8, method: &str) -> anyhow::Result<
     Ok(settings)
 }
 
-fn run_variants(
-    flags: &ReproduceFlags,
-    variants: Vec<Variant>,
-    progress: Progress,
-) -> anyhow::Result<Outcome> {
-    let model = flags.model.path();
-    let job = CompareJob {
-        out: flags.out.clone().unwrap_or_else(|| default_out(&model, "compare")),
-        calibration: flags.calibration.set(),
-        text: flags.text.text(),
-        fresh: flags.fresh,
-        model,
-        variants,
-    };
-    let found = compare(&job, progress)?;
-    print(&job, &found, flags.output.json)?;
-    Ok(Outcome::Done)
-}
-
 fn sampled(flags: &ReproduceFlags, progress: Progress) -> anyhow::Result<SiteChannels> {
-    let source =
-        SourceModel::open(&flags.model.path()).map_err(rosaq_pipeline::PipelineError::from)?;
+    let source = SourceModel::open(&flags.table.model.path())
+        .map_err(rosaq_pipeline::PipelineError::from)?;
     let layer = flags.layer.unwrap_or(source.config().n_layers / 2);
     // 2,048 tokens, as the paper's table 8 has them.
-    Ok(attention_channels(&source, &flags.calibration.first(4), layer, progress)?)
+    Ok(attention_channels(&source, &flags.table.calibration.first(4), layer, progress)?)
 }
 
 /// Table 8: mean magnitude, index and eigenvalue of the channels with the largest magnitudes, rotated and original.
 fn top_channels(flags: &ReproduceFlags, progress: Progress) -> anyhow::Result<Outcome> {
     let found = sampled(flags, progress)?;
     let [original, rotated] = found.top(LISTED);
-    if flags.output.json {
+    if flags.table.output.json {
         print_json(&json!({
             "layer": found.layer, "site": found.site, "tokens": found.tokens,
             "original": original, "rotated": rotated,
@@ -154,8 +135,8 @@ fn top_channels(flags: &ReproduceFlags, progress: Progress) -> anyhow::Result<Ou
 /// Figure 2: the magnitude of every channel before and after the rotation.
 fn figure(flags: &ReproduceFlags, progress: Progress) -> anyhow::Result<Outcome> {
     let found = sampled(flags, progress)?;
-    let model = flags.model.path();
-    let path = match &flags.out {
+    let model = flags.table.model.path();
+    let path = match &flags.table.out {
         Some(path) => path.clone(),
         None => default_out(&model, "figure2.svg"),
     };
@@ -166,7 +147,7 @@ fn figure(flags: &ReproduceFlags, progress: Progress) -> anyhow::Result<Outcome>
     fs::write(&path, found.svg(salient))
         .with_context(|| format!("cannot write \"{}\"", path.display()))?;
     let path = path.display().to_string();
-    if flags.output.json {
+    if flags.table.output.json {
         print_json(&json!({ "figure": path, "layer": found.layer, "tokens": found.tokens }))?;
     } else {
         print_text(&format!("layer {}, {}: {path}", found.layer, found.site))?;
