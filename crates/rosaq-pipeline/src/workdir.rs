@@ -29,10 +29,10 @@ struct ResumeState {
     job: Fingerprint,
 }
 
-/// A learned rotation on disk; JSON keeps every digit of an f64.
+/// A learned rotation on disk, as bits: numbers read from JSON may be off by their last digit.
 #[derive(Serialize, Deserialize)]
 struct SavedRotation {
-    columns: Vec<f64>,
+    columns: Vec<u64>,
     learning: Learning,
 }
 
@@ -99,7 +99,7 @@ impl WorkDir {
         rotation: &Mat<f64>,
         learning: &Learning,
     ) -> Result<(), PipelineError> {
-        let columns = rotation.col_iter().flat_map(|col| col.iter().copied()).collect();
+        let columns = rotation.col_iter().flat_map(|col| col.iter().map(|v| v.to_bits())).collect();
         let saved = SavedRotation { columns, learning: learning.clone() };
         let path = self.rotation();
         let json = serde_json::to_vec(&saved).map_err(|e| PipelineError::Disk {
@@ -118,7 +118,8 @@ impl WorkDir {
         if Some(saved.columns.len()) != n.checked_mul(n) {
             return None;
         }
-        let rotation = MatRef::from_column_major_slice(&saved.columns, n, n).to_owned();
+        let columns: Vec<f64> = saved.columns.into_iter().map(f64::from_bits).collect();
+        let rotation = MatRef::from_column_major_slice(&columns, n, n).to_owned();
         Some((rotation, saved.learning))
     }
 
@@ -240,4 +241,29 @@ fn remove_temporaries(dir: &Path) -> Result<(), PipelineError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_rotation_comes_back_bit_for_bit_and_for_its_own_job_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("out");
+        let rotation = rosaq_rotate::random_orthogonal(24, 5);
+        let learning =
+            Learning { loss_before: 0.3, loss_after: 0.1, chosen_step: 2, losses: vec![0.3, 0.2] };
+        let work = WorkDir::open(&target, &[1; 32], false).unwrap();
+        assert!(work.load_rotation(24).is_none());
+        work.save_rotation(&rotation, &learning).unwrap();
+        drop(work);
+        let work = WorkDir::open(&target, &[1; 32], false).unwrap();
+        let (found, how) = work.load_rotation(24).unwrap();
+        assert!(found == rotation && how == learning);
+        assert!(work.load_rotation(25).is_none());
+        drop(work);
+        let work = WorkDir::open(&target, &[2; 32], false).unwrap();
+        assert!(work.load_rotation(24).is_none());
+    }
 }
