@@ -2,6 +2,7 @@
 
 use rosaq_model::{ActivationObserver, ActivationSite, ModelConfig, SITES};
 
+use crate::lower_product::Transposed;
 use crate::{ChannelMagnitude, Gram, LayerStats, SiteStats};
 
 /// Which statistics a method needs. Magnitudes always come along: they cost almost nothing.
@@ -51,6 +52,7 @@ pub struct StatsCollector {
     weighting: TokenWeighting,
     /// Inputs that wait for the weights of their tokens.
     waiting: [Vec<f32>; 4],
+    transposed: Transposed,
 }
 
 impl StatsCollector {
@@ -66,7 +68,8 @@ impl StatsCollector {
             let gram = requirements.grams[site.index()].then(|| Gram::new(channels));
             SiteStats { magnitude: ChannelMagnitude::new(channels), gram }
         });
-        Self { sites, weighting, waiting: [const { Vec::new() }; 4] }
+        let waiting = [const { Vec::new() }; 4];
+        Self { sites, weighting, waiting, transposed: Transposed::default() }
     }
 
     fn is_weighted(&self, site: ActivationSite) -> bool {
@@ -93,7 +96,7 @@ impl ActivationObserver for StatsCollector {
             if is_weighted {
                 self.waiting[site.index()].extend_from_slice(x);
             } else {
-                gram.accumulate(tokens, x);
+                gram.accumulate_in(tokens, x, &mut self.transposed);
             }
         }
     }
@@ -109,7 +112,7 @@ impl ActivationObserver for StatsCollector {
             for (row, weight) in waiting.chunks_exact_mut(gram.dim()).zip(&weights) {
                 row.iter_mut().for_each(|x| *x *= weight);
             }
-            gram.accumulate(tokens, waiting);
+            gram.accumulate_in(tokens, waiting, &mut self.transposed);
             waiting.clear();
         }
     }

@@ -1,8 +1,8 @@
 //! The Gram matrix of a stream of activations.
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
-use rayon::prelude::*;
+use faer::{MatMut, MatRef};
+
+use crate::lower_product::{TRANSPOSED_TOKENS, Transposed, add_lower_product};
 
 /// `H = XᵀX` over tokens, in f64; symmetric, `dim x dim`.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,14 +12,6 @@ pub struct Gram {
     /// Column-major. The lower triangle is accumulated; [`Gram::mirror`] fills the upper one.
     values: Vec<f64>,
 }
-
-/// Tokens multiplied in f32 before they are added in f64: long enough that the additions are cheap, short enough that the
-/// f32 sums lose under 1e-5 relative.
-const CHUNK_TOKENS: usize = 2048;
-
-/// Columns of the matrix that one task owns. Narrow panels waste less above the diagonal, wide ones read the activations
-/// less often.
-const PANEL_COLUMNS: usize = 96;
 
 impl Gram {
     /// The Gram matrix of no tokens.
@@ -68,16 +60,18 @@ impl Gram {
     /// # Panics
     /// If `x` is not `tokens * dim` long.
     pub fn accumulate(&mut self, tokens: usize, x: &[f32]) {
+        self.accumulate_in(tokens, x, &mut Transposed::default());
+    }
+
+    /// As [`Self::accumulate`], with a buffer that is used again.
+    pub(crate) fn accumulate_in(&mut self, tokens: usize, x: &[f32], transposed: &mut Transposed) {
         let dim = self.dim;
         assert_eq!(x.len(), tokens * dim, "{tokens} tokens of {dim} channels");
-        let panels = self.values.par_chunks_mut(PANEL_COLUMNS * dim).enumerate();
-        panels.for_each(|(panel_idx, panel)| {
-            let first = panel_idx * PANEL_COLUMNS;
-            let mut product = vec![0.0_f32; panel.len()];
-            for chunk in x.chunks(CHUNK_TOKENS * dim) {
-                accumulate_panel(dim, first, chunk, &mut product, panel);
-            }
-        });
+        for chunk in x.chunks(TRANSPOSED_TOKENS * dim) {
+            transposed.set(dim, chunk);
+            let lower = MatMut::from_column_major_slice_mut(&mut self.values, dim, dim);
+            add_lower_product(lower, transposed, 0);
+        }
         self.tokens += tokens as u64;
     }
 
@@ -140,32 +134,6 @@ impl Gram {
 /// Values in a packed triangle, `None` on overflow.
 fn packed_len(dim: usize) -> Option<usize> {
     dim.checked_mul(dim.checked_add(1)?).map(|n| n / 2)
-}
-
-/// Adds `chunkᵀ chunk`, restricted to columns `first..` and rows `first..`, to `panel` (column-major, `dim` rows).
-fn accumulate_panel(
-    dim: usize,
-    first: usize,
-    chunk: &[f32],
-    product: &mut [f32],
-    panel: &mut [f64],
-) {
-    let (rows, cols) = (dim - first, panel.len() / dim);
-    let x = MatRef::from_row_major_slice(chunk, chunk.len() / dim, dim);
-    let product = &mut product[..rows * cols];
-    matmul(
-        MatMut::from_column_major_slice_mut(product, rows, cols),
-        Accum::Replace,
-        x.subcols(first, rows).transpose(),
-        x.subcols(first, cols),
-        1.0,
-        Par::Seq,
-    );
-    for (column, added) in panel.chunks_exact_mut(dim).zip(product.chunks_exact(rows)) {
-        for (sum, &value) in column[first..].iter_mut().zip(added) {
-            *sum += f64::from(value);
-        }
-    }
 }
 
 #[cfg(test)]

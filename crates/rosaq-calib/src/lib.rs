@@ -4,6 +4,7 @@
 mod collector;
 mod error;
 mod gram;
+mod lower_product;
 mod magnitude;
 mod stats;
 

@@ -18,7 +18,7 @@ use rosaq_rotate::{
     Placement, ResidualBases, rotate_block, rotate_ends, rotate_value_heads, scale_attention_input,
     scale_down_input, scale_heads_output, scale_mlp_input,
 };
-use rosaq_runtime::{Batch, BlockContext, Blocks, LoadedBlock, Model, RopeTable};
+use rosaq_runtime::{Batch, BlockContext, Blocks, LoadedBlock, Model, RopeTable, Workspace};
 use serde_json::Map;
 
 const IDS: [u32; 40] = [
@@ -115,7 +115,8 @@ fn quantize_in_memory(
         let mut collector = StatsCollector::new(&config, Requirements::ALL, TokenWeighting::Equal);
         let batch = Batch { lengths: &[IDS.len()], first_position: 0 };
         let context = BlockContext { config: &config, rope: &rope, batch };
-        LoadedBlock::Dense(&block).forward(context, &mut hidden, None, &mut collector);
+        let workspace = &mut Workspace::default();
+        LoadedBlock::Dense(&block).forward(context, &mut hidden, None, &mut collector, workspace);
         let (stats, bases) = (collector.finish(), bases_of(layer));
         let heads = plan.heads.map(|h| match (h.scope, h.basis) {
             (HeadScope::EachHead, Basis::Eigen(first)) => {

@@ -14,7 +14,7 @@ use rosaq_model::{ActivationSite, SourceModel};
 use rosaq_pca::headwise_eigenbases;
 use rosaq_pipeline::source_tokenizer;
 use rosaq_rotate::{Placement, ResidualBases, rotate_block, rotate_ends, rotate_value_heads};
-use rosaq_runtime::{Batch, BlockContext, Blocks, LoadedBlock, Model, RopeTable};
+use rosaq_runtime::{Batch, BlockContext, Blocks, LoadedBlock, Model, RopeTable, Workspace};
 use rosaq_saliency::SaliencyRule;
 use rosaq_text::AddSpecial;
 
@@ -69,7 +69,8 @@ fn rotated(source: &SourceModel, ids: &[u32], placement: Placement) -> Model {
         let block = source.load_block(layer).unwrap();
         let batch = Batch { lengths: &[ids.len()], first_position: 0 };
         let context = BlockContext { config: &config, rope: &rope, batch };
-        LoadedBlock::Dense(&block).forward(context, &mut hidden, None, &mut collector);
+        let workspace = &mut Workspace::default();
+        LoadedBlock::Dense(&block).forward(context, &mut hidden, None, &mut collector, workspace);
         stats.push(collector.finish());
     }
     let first = SalientFirst { rule: SaliencyRule::Top, salient: 16 };

@@ -7,9 +7,10 @@ use rosaq_tensor::Matrix;
 
 use crate::attention::{Heads, attend};
 use crate::kv_cache::LayerCache;
-use crate::linear::{LinearOp, apply_matrix, forward};
+use crate::linear::{LinearOp, forward};
 use crate::rms_norm::{apply_gain, normalize, normalize_heads};
 use crate::rope::RopeTable;
+use crate::workspace::{Workspace, sized};
 
 /// Values that one task handles in elementwise steps.
 const PIECE: usize = 1 << 14;
@@ -50,7 +51,7 @@ pub struct BlockContext<'a> {
 /// Runs one block over `hidden`, row-major `[tokens, hidden_size]`, in place.
 ///
 /// With a `cache` the batch must be one sequence; its keys and values are appended. The `observer` sees every activation
-/// site once, then the residual.
+/// site once, then the residual. Activations stand in `workspace`.
 ///
 /// # Panics
 /// If a cache is given for more than one sequence.
@@ -60,67 +61,69 @@ pub fn forward_block<W: LinearOp>(
     hidden: &mut [f32],
     cache: Option<&mut LayerCache>,
     observer: &mut dyn ActivationObserver,
+    workspace: &mut Workspace,
 ) {
-    let attention = attention_branch(context, block, hidden, cache, observer);
-    add_to_residual(hidden, &attention, block.rotations.shortcut_attention.as_ref());
-    drop(attention);
-    let mlp = mlp_branch(context, block, hidden, observer);
-    add_to_residual(hidden, &mlp, block.rotations.shortcut_mlp.as_ref());
+    attention_branch(context, block, hidden, cache, observer, workspace);
+    add_to_residual(hidden, block.rotations.shortcut_attention.as_ref(), workspace);
+    mlp_branch(context, block, hidden, observer, workspace);
+    add_to_residual(hidden, block.rotations.shortcut_mlp.as_ref(), workspace);
     observer.residual(context.batch.tokens(), hidden);
 }
 
+/// Leaves what the attention adds to the residual in `workspace.branch`.
 fn attention_branch<W: LinearOp>(
     context: BlockContext<'_>,
     block: &BlockWeights<W>,
     hidden: &[f32],
     cache: Option<&mut LayerCache>,
     observer: &mut dyn ActivationObserver,
-) -> Vec<f32> {
+    workspace: &mut Workspace,
+) {
     let BlockContext { config, rope, batch } = context;
     let tokens = batch.tokens();
-    let mut x = normalize(hidden, config.hidden_size, config.rms_norm_eps);
-    observer.observe(ActivationSite::AttentionInput, tokens, &x);
-    apply_gain(&mut x, &block.attention_norm);
-    let x = rotated(block.rotations.attention_input.as_ref(), tokens, x);
-    let mut q = forward(&block.query, tokens, &x);
-    let mut k = forward(&block.key, tokens, &x);
-    let v = forward(&block.value, tokens, &x);
-    drop(x);
+    let Workspace { input, turned, query, key, value, heads, branch, .. } = workspace;
+    normalize(hidden, config.hidden_size, config.rms_norm_eps, sized(input, hidden.len()));
+    observer.observe(ActivationSite::AttentionInput, tokens, input);
+    apply_gain(input, &block.attention_norm);
+    let x = rotated(block.rotations.attention_input.as_ref(), tokens, input, turned);
+    forward(&block.query, tokens, x, query);
+    forward(&block.key, tokens, x, key);
+    forward(&block.value, tokens, x, value);
     if let Some(gain) = &block.query_norm {
-        normalize_heads(&mut q, gain, config.rms_norm_eps);
+        normalize_heads(query, gain, config.rms_norm_eps);
     }
     if let Some(gain) = &block.key_norm {
-        normalize_heads(&mut k, gain, config.rms_norm_eps);
+        normalize_heads(key, gain, config.rms_norm_eps);
     }
     let positions = batch.positions();
-    rope.apply(&mut q, &positions);
-    rope.apply(&mut k, &positions);
-    let heads = attend_all(config, batch, &q, k, v, cache);
-    observer.observe(ActivationSite::HeadsOutput, tokens, &heads);
-    let heads = rotated(block.rotations.heads_output.as_ref(), tokens, heads);
-    forward(&block.output, tokens, &heads)
+    rope.apply(query, &positions);
+    rope.apply(key, &positions);
+    attend_all(context, query, key, value, cache, sized(heads, query.len()));
+    observer.observe(ActivationSite::HeadsOutput, tokens, heads);
+    let heads = rotated(block.rotations.heads_output.as_ref(), tokens, heads, turned);
+    forward(&block.output, tokens, heads, branch);
 }
 
 fn attend_all(
-    config: &ModelConfig,
-    batch: Batch<'_>,
+    context: BlockContext<'_>,
     q: &[f32],
-    k: Vec<f32>,
-    v: Vec<f32>,
+    k: &[f32],
+    v: &[f32],
     cache: Option<&mut LayerCache>,
-) -> Vec<f32> {
-    let mut out = vec![0.0; q.len()];
+    out: &mut [f32],
+) {
+    let BlockContext { config, batch, .. } = context;
     let heads = Heads::of(config);
     if let Some(cache) = cache {
         assert_eq!(batch.lengths.len(), 1, "a cache holds one sequence");
-        cache.keys.extend(k);
-        cache.values.extend(v);
-        attend(heads, q, &cache.keys, &cache.values, &mut out);
-        return out;
+        cache.keys.extend_from_slice(k);
+        cache.values.extend_from_slice(v);
+        attend(heads, q, &cache.keys, &cache.values, out);
+        return;
     }
     let (width, kv_width) = (config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim);
     let mut jobs = Vec::new();
-    let (mut q, mut k, mut v, mut rest) = (q, &k[..], &v[..], &mut out[..]);
+    let (mut q, mut k, mut v, mut rest) = (q, k, v, out);
     for &len in batch.lengths {
         let (q_one, q_rest) = q.split_at(len * width);
         let (k_one, k_rest) = k.split_at(len * kv_width);
@@ -134,41 +137,53 @@ fn attend_all(
             scope.spawn(move |_| attend(heads, q, k, v, out));
         }
     });
-    out
 }
 
+/// Leaves what the MLP adds to the residual in `workspace.branch`.
 fn mlp_branch<W: LinearOp>(
     context: BlockContext<'_>,
     block: &BlockWeights<W>,
     hidden: &[f32],
     observer: &mut dyn ActivationObserver,
-) -> Vec<f32> {
+    workspace: &mut Workspace,
+) {
     let BlockContext { config, batch, .. } = context;
     let tokens = batch.tokens();
-    let mut x = normalize(hidden, config.hidden_size, config.rms_norm_eps);
-    observer.observe(ActivationSite::MlpInput, tokens, &x);
-    apply_gain(&mut x, &block.mlp_norm);
-    let x = rotated(block.rotations.mlp_input.as_ref(), tokens, x);
-    let mut gate = forward(&block.gate, tokens, &x);
-    let up = forward(&block.up, tokens, &x);
-    drop(x);
+    let Workspace { input, turned, gate, up, branch, .. } = workspace;
+    normalize(hidden, config.hidden_size, config.rms_norm_eps, sized(input, hidden.len()));
+    observer.observe(ActivationSite::MlpInput, tokens, input);
+    apply_gain(input, &block.mlp_norm);
+    let x = rotated(block.rotations.mlp_input.as_ref(), tokens, input, turned);
+    forward(&block.gate, tokens, x, gate);
+    forward(&block.up, tokens, x, up);
     gate.par_chunks_mut(PIECE).zip(up.par_chunks(PIECE)).for_each(|(g, u)| silu_mul(g, u));
-    drop(up);
-    observer.observe(ActivationSite::DownInput, tokens, &gate);
-    forward(&block.down, tokens, &gate)
+    observer.observe(ActivationSite::DownInput, tokens, gate);
+    forward(&block.down, tokens, gate, branch);
 }
 
-fn rotated(rotation: Option<&Matrix>, tokens: usize, x: Vec<f32>) -> Vec<f32> {
+/// `x` turned, in `turned`, or `x` itself when there is no rotation.
+fn rotated<'a>(
+    rotation: Option<&Matrix>,
+    tokens: usize,
+    x: &'a [f32],
+    turned: &'a mut Vec<f32>,
+) -> &'a [f32] {
     match rotation {
         None => x,
-        Some(r) => apply_matrix(r, tokens, &x),
+        Some(r) => {
+            r.apply(tokens, x, sized(turned, tokens * r.rows));
+            turned
+        }
     }
 }
 
-fn add_to_residual(hidden: &mut [f32], branch: &[f32], shortcut: Option<&Matrix>) {
+/// Adds `workspace.branch` to the residual, which `shortcut` turns first.
+fn add_to_residual(hidden: &mut [f32], shortcut: Option<&Matrix>, workspace: &mut Workspace) {
+    let Workspace { branch, turned, .. } = workspace;
     if let Some(s) = shortcut {
-        let turned = apply_matrix(s, hidden.len() / s.cols, hidden);
-        hidden.copy_from_slice(&turned);
+        let turned = sized(turned, hidden.len());
+        s.apply(hidden.len() / s.cols, hidden, turned);
+        hidden.copy_from_slice(turned);
     }
     hidden.par_chunks_mut(PIECE).zip(branch.par_chunks(PIECE)).for_each(|(hidden, branch)| {
         for (h, b) in hidden.iter_mut().zip(branch) {

@@ -9,6 +9,7 @@ mod linear;
 mod model;
 mod rms_norm;
 mod rope;
+mod workspace;
 
 pub use block::{Batch, BlockContext, forward_block};
 pub use error::RuntimeError;
@@ -16,3 +17,4 @@ pub use kv_cache::{KvCache, LayerCache};
 pub use linear::LinearOp;
 pub use model::{Blocks, LayerPass, LoadedBlock, Model};
 pub use rope::RopeTable;
+pub use workspace::Workspace;

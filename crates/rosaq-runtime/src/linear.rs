@@ -6,6 +6,8 @@ use rosaq_model::LinearWeights;
 use rosaq_pack::PackedLinear;
 use rosaq_tensor::Matrix;
 
+use crate::workspace::sized;
+
 /// Weights that can be multiplied with activations.
 pub trait LinearOp: Sync {
     /// Output features.
@@ -64,9 +66,10 @@ fn gather(x: &[f32], order: &[u32]) -> Vec<f32> {
     ordered
 }
 
-/// Tile edges: large enough that packing is cheap, small enough to feed every core. Fixed, so that bytes stay the same.
-const TILE_TOKENS: usize = 512;
-const TILE_OUT: usize = 1024;
+/// Tile edges: large enough that packing is cheap, small enough to feed every core, and multiples of 24, which fill the
+/// matrix product's own tiles. Fixed, so that bytes stay the same.
+const TILE_TOKENS: usize = 528;
+const TILE_OUT: usize = 768;
 
 fn multiply_tiles(dst: MatMut<'_, f32>, x: MatRef<'_, f32>, w: MatRef<'_, f32>) {
     let (rows, cols) = (dst.nrows(), dst.ncols());
@@ -83,16 +86,16 @@ fn multiply_tiles(dst: MatMut<'_, f32>, x: MatRef<'_, f32>, w: MatRef<'_, f32>) 
     }
 }
 
-/// Applies a linear with its bias to `tokens` rows of `x`.
-#[must_use]
+/// Applies a linear with its bias to `tokens` rows of `x`; `out` becomes `[tokens, out]`.
 pub(crate) fn forward<W: LinearOp>(
     linear: &LinearWeights<W>,
     tokens: usize,
     x: &[f32],
-) -> Vec<f32> {
+    out: &mut Vec<f32>,
+) {
     let n_out = linear.weight.out_features();
-    let mut out = vec![0.0; tokens * n_out];
-    linear.weight.apply(tokens, x, &mut out);
+    let out = sized(out, tokens * n_out);
+    linear.weight.apply(tokens, x, out);
     if let Some(bias) = &linear.bias {
         for row in out.chunks_exact_mut(n_out) {
             for (y, b) in row.iter_mut().zip(bias) {
@@ -100,13 +103,4 @@ pub(crate) fn forward<W: LinearOp>(
             }
         }
     }
-    out
-}
-
-/// `x` with the dense matrix `m` `[out, in]` applied to every row.
-#[must_use]
-pub(crate) fn apply_matrix(m: &Matrix, tokens: usize, x: &[f32]) -> Vec<f32> {
-    let mut out = vec![0.0; tokens * m.rows];
-    m.apply(tokens, x, &mut out);
-    out
 }

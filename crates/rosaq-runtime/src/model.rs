@@ -13,9 +13,10 @@ use rosaq_tensor::Matrix;
 use crate::RuntimeError;
 use crate::block::{Batch, BlockContext, forward_block};
 use crate::kv_cache::{KvCache, LayerCache};
-use crate::linear::{LinearOp, apply_matrix};
+use crate::linear::LinearOp;
 use crate::rms_norm::{apply_gain, normalize};
 use crate::rope::RopeTable;
+use crate::workspace::Workspace;
 
 /// Where the blocks' weights are.
 #[derive(Debug)]
@@ -48,11 +49,18 @@ impl LoadedBlock<'_> {
         hidden: &mut [f32],
         cache: Option<&mut LayerCache>,
         observer: &mut dyn ActivationObserver,
+        workspace: &mut Workspace,
     ) {
         match self {
-            Self::Owned(block) => forward_block(context, block, hidden, cache, observer),
-            Self::Dense(block) => forward_block(context, block, hidden, cache, observer),
-            Self::Packed(block) => forward_block(context, block, hidden, cache, observer),
+            Self::Owned(block) => {
+                forward_block(context, block, hidden, cache, observer, workspace);
+            }
+            Self::Dense(block) => {
+                forward_block(context, block, hidden, cache, observer, workspace);
+            }
+            Self::Packed(block) => {
+                forward_block(context, block, hidden, cache, observer, workspace);
+            }
         }
     }
 }
@@ -170,13 +178,15 @@ impl Model {
     /// Logits, row-major `[tokens, vocab_size]`, of `hidden` as [`Self::final_hidden`] gives it.
     pub fn logits_into(&self, hidden: &[f32], out: &mut [f32]) {
         let d = self.config.hidden_size;
-        let mut x = normalize(hidden, d, self.config.rms_norm_eps);
+        let mut x = vec![0.0; hidden.len()];
+        normalize(hidden, d, self.config.rms_norm_eps, &mut x);
         apply_gain(&mut x, &self.ends.final_norm);
         let tokens = hidden.len() / d;
-        let x = match &self.ends.head_input {
-            None => x,
-            Some(m) => apply_matrix(m, tokens, &x),
-        };
+        if let Some(m) = &self.ends.head_input {
+            let mut turned = vec![0.0; tokens * m.rows];
+            m.apply(tokens, &x, &mut turned);
+            x = turned;
+        }
         self.ends.head_table().apply(tokens, &x, out);
     }
 
@@ -203,9 +213,10 @@ impl Model {
         let rope = RopeTable::new(&self.config, cache.len() + tokens.len());
         let batch = Batch { lengths: &[tokens.len()], first_position: cache.len() };
         let context = BlockContext { config: &self.config, rope: &rope, batch };
+        let mut workspace = Workspace::default();
         for (layer, layer_cache) in cache.layers.iter_mut().enumerate() {
-            let block = self.block(layer)?;
-            block.forward(context, &mut hidden, Some(layer_cache), &mut IgnoreActivations);
+            let (block, observer) = (self.block(layer)?, &mut IgnoreActivations);
+            block.forward(context, &mut hidden, Some(layer_cache), observer, &mut workspace);
         }
         cache.tokens += tokens.len();
         let mut logits = Matrix::zeros(tokens.len(), self.ends.head_table().rows);
@@ -242,13 +253,14 @@ impl LayerPass<'_> {
         let d = self.config.hidden_size;
         let total = hidden.len();
         let (mut rest, mut lengths) = (hidden, lengths);
+        let mut workspace = Workspace::default();
         while !lengths.is_empty() {
             let n = sequences_in_batch(lengths);
             let tokens: usize = lengths[..n].iter().sum();
             let (states, later) = rest.split_at_mut(tokens * d);
             let batch = Batch { lengths: &lengths[..n], first_position: 0 };
             let context = BlockContext { config: self.config, rope: self.rope, batch };
-            block.forward(context, states, None, observer);
+            block.forward(context, states, None, observer, &mut workspace);
             if !states.iter().all(|x| x.is_finite()) {
                 return Err(RuntimeError::NotFinite { layer: self.layer });
             }

@@ -5,14 +5,15 @@ use rayon::prelude::*;
 /// Rows handled by one task.
 const ROWS: usize = 64;
 
-/// Rows of `x` (row-major `[tokens, channels]`) divided by `sqrt(mean(x²) + eps)`; f32 throughout.
+/// Writes the rows of `x` (row-major `[tokens, channels]`) divided by `sqrt(mean(x²) + eps)` to `out`; f32 throughout.
 ///
 /// Source: `RMSNorm` (arXiv 1910.07467), eq. 4, with the gain left out.
-#[must_use]
-pub(crate) fn normalize(x: &[f32], channels: usize, eps: f32) -> Vec<f32> {
-    let mut out = x.to_vec();
-    out.par_chunks_mut(ROWS * channels).for_each(|rows| normalize_in_place(rows, channels, eps));
-    out
+pub(crate) fn normalize(x: &[f32], channels: usize, eps: f32, out: &mut [f32]) {
+    let piece = ROWS * channels;
+    out.par_chunks_mut(piece).zip(x.par_chunks(piece)).for_each(|(out, x)| {
+        out.copy_from_slice(x);
+        normalize_in_place(out, channels, eps);
+    });
 }
 
 /// As [`normalize`], in place and on the calling thread.
@@ -72,7 +73,9 @@ mod tests {
     #[test]
     fn rows_have_unit_mean_square() {
         let x: Vec<f32> = (0..3 * 50).map(|i| ((i * 7919) % 101) as f32 - 50.0).collect();
-        for row in normalize(&x, 50, 1e-6).chunks_exact(50) {
+        let mut out = vec![0.0; x.len()];
+        normalize(&x, 50, 1e-6, &mut out);
+        for row in out.chunks_exact(50) {
             let mean: f64 = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / 50.0;
             assert!((mean - 1.0).abs() < 1e-5); // f32 sums of 50 terms
         }
