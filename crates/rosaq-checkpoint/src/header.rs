@@ -29,6 +29,8 @@ pub(crate) mod metadata {
     pub(crate) const LINEARS: &str = "rosaq_linears";
     /// Digest of the codebooks the linears were packed with; absent if they use none.
     pub(crate) const CODEBOOKS: &str = "rosaq_codebooks";
+    /// Points of the Walsh-Hadamard transforms of the down input; absent if there are none.
+    pub(crate) const DOWN_HADAMARD: &str = "rosaq_down_hadamard";
     /// Before a tensor's name: its BLAKE3 checksum, 64 lowercase hexadecimal digits.
     pub(crate) const CHECKSUM_PREFIX: &str = "blake3:";
 }
@@ -153,7 +155,7 @@ impl LinearHeader {
     }
 
     pub(crate) fn uses_codebooks(&self) -> bool {
-        self.segments.iter().any(|segment| matches!(segment.kind, SegmentKind::Codebook { .. }))
+        self.segments.iter().any(|segment| segment.kind.table().is_some())
     }
 
     /// Information bits of the linear, as `PackedLinear::weight_bits` counts them.

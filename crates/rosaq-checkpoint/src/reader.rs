@@ -116,6 +116,7 @@ impl Checkpoint {
                 heads_output: matrix(shard, &names.heads_output)?,
                 shortcut_attention: matrix(shard, &names.shortcut_attention)?,
                 shortcut_mlp: matrix(shard, &names.shortcut_mlp)?,
+                down_hadamard: shard.down_hadamard(self.config.intermediate_size)?,
             },
         };
         shard.release();

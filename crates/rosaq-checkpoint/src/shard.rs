@@ -13,6 +13,9 @@ use crate::header::{
 };
 use crate::inventory::{Slot, block_slots, check_tensors, ends_slots};
 
+/// Levels of the longest table: those of a trellis with a window of 12 bits.
+const LONGEST_CODEBOOK: usize = 1 << 12;
+
 /// A mapped shard whose names, types, shapes and metadata are those that the model demands.
 #[derive(Debug)]
 pub(crate) struct Shard {
@@ -162,6 +165,24 @@ impl Shard {
         Ok(())
     }
 
+    /// Points of the transforms of the down input, if there are any.
+    pub(crate) fn down_hadamard(
+        &self,
+        intermediate_size: usize,
+    ) -> Result<Option<usize>, CheckpointError> {
+        let key = metadata::DOWN_HADAMARD;
+        let Some(value) = self.metadata.get(key) else { return Ok(None) };
+        match value.parse::<usize>() {
+            Ok(points) if points.is_power_of_two() && intermediate_size.is_multiple_of(points) => {
+                Ok(Some(points))
+            }
+            _ => {
+                let expected = format!("a power of two that divides {intermediate_size}");
+                Err(self.metadata_error(key, &expected, value))
+            }
+        }
+    }
+
     fn metadata_value(&self, key: &str) -> Result<&str, CheckpointError> {
         match self.metadata.get(key) {
             Some(value) => Ok(value),
@@ -183,7 +204,7 @@ impl Shard {
         let tables = (0..).map_while(|id| self.find(&codebook_name(id)));
         tables
             .map(|table| match *table.shape {
-                [len @ (4 | 8 | 16)] => Ok(len),
+                [len] if (4..=LONGEST_CODEBOOK).contains(&len) && len.is_power_of_two() => Ok(len),
                 _ => Err(CheckpointError::CodebookShape {
                     path: self.path().to_owned(),
                     tensor: table.name.to_owned(),

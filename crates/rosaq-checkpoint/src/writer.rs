@@ -53,6 +53,7 @@ pub fn write_block_shard(
     shard.add_rotation(names.heads_output, rotations.heads_output.as_ref())?;
     shard.add_rotation(names.shortcut_attention, rotations.shortcut_attention.as_ref())?;
     shard.add_rotation(names.shortcut_mlp, rotations.shortcut_mlp.as_ref())?;
+    shard.down_hadamard = rotations.down_hadamard;
     let codebooks = shared_codebooks(&path, block)?;
     let slots = block_slots(&path, config, layer, &shard.linears)?;
     shard.write(&slots, codebooks)
@@ -107,11 +108,12 @@ struct ShardBuilder<'a> {
     path: &'a Path,
     tensors: Vec<TensorData<'a>>,
     linears: BTreeMap<String, LinearHeader>,
+    down_hadamard: Option<usize>,
 }
 
 impl<'a> ShardBuilder<'a> {
     fn new(path: &'a Path) -> Self {
-        Self { path, tensors: Vec::new(), linears: BTreeMap::new() }
+        Self { path, tensors: Vec::new(), linears: BTreeMap::new(), down_hadamard: None }
     }
 
     fn add(&mut self, name: String, dtype: DType, shape: Vec<usize>, bytes: Cow<'a, [u8]>) {
@@ -202,6 +204,9 @@ impl<'a> ShardBuilder<'a> {
         ]);
         if let Some(codebooks) = codebooks {
             text.insert(metadata::CODEBOOKS.to_owned(), codebooks_digest(codebooks));
+        }
+        if let Some(points) = self.down_hadamard {
+            text.insert(metadata::DOWN_HADAMARD.to_owned(), points.to_string());
         }
         text.extend(self.tensors.iter().map(|tensor| {
             (checksum_key(&tensor.name), blake3::hash(&tensor.bytes).to_hex().to_string())

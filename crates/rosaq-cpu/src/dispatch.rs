@@ -133,3 +133,19 @@ pub fn silu_mul(gate: &mut [f32], up: &[f32]) {
     }
     arch::elementwise::silu_mul(gate, up);
 }
+
+/// Every `points` consecutive values of `x` become their Walsh-Hadamard transform over `sqrt(points)`, in place, in f32; the
+/// same bits on every instruction set.
+///
+/// # Panics
+/// If `points` is no power of two or does not divide the length.
+pub fn walsh_hadamard(x: &mut [f32], points: usize) {
+    let fits = points.is_power_of_two() && x.len().is_multiple_of(points);
+    assert!(fits, "{points} points in {} values", x.len());
+    #[cfg(target_arch = "x86_64")]
+    if Avx2::new().is_some() {
+        // SAFETY: the availability of AVX2 was just checked.
+        return unsafe { arch::x86_64::elementwise::walsh_hadamard(x, points) };
+    }
+    arch::elementwise::walsh_hadamard(x, points);
+}

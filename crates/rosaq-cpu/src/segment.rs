@@ -40,11 +40,19 @@ pub(crate) struct F16Segment<'a> {
     pub(crate) stride: usize,
 }
 
-/// A segment of either sort.
+/// One segment of trellis codes, which `linear` decodes row after row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TrellisSegment<'a> {
+    pub(crate) linear: &'a PackedLinear,
+    pub(crate) segment_idx: usize,
+}
+
+/// A segment of any sort.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum SegmentRows<'a> {
     F16(F16Segment<'a>),
     Codes(CodeSegment<'a>),
+    Trellis(TrellisSegment<'a>),
 }
 
 impl<'a> SegmentRows<'a> {
@@ -61,6 +69,9 @@ impl<'a> SegmentRows<'a> {
                 stride: layout.f16_per_row,
             });
         };
+        if let SegmentKind::Trellis { .. } = segment.kind {
+            return Self::Trellis(TrellisSegment { linear, segment_idx: idx });
+        }
         let values = match segment.kind {
             SegmentKind::Codebook { id, .. } => Values::Levels(&linear.codebooks[id as usize]),
             SegmentKind::Int { symmetric: true, .. } => Values::Symmetric(bits.symmetric_zero()),

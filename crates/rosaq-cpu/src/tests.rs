@@ -51,10 +51,14 @@ fn values_of(segment: &Segment, out: usize, noise: &mut Noise) -> SegmentValues 
 
 fn build(out: usize, segments: &[Segment], noise: &mut Noise) -> PackedLinear {
     let tables = [Bits::TWO, Bits::THREE, Bits::FOUR]
-        .map(|bits| (0..bits.n_codes()).map(|_| f16::from_f32(noise.float())).collect());
+        .map(Bits::n_codes)
+        .into_iter()
+        .chain([256, 128]) // trellis windows of 8 and 12 bits
+        .map(|n| (0..n).map(|_| f16::from_f32(noise.float())).collect());
+    let tables = Arc::new(tables.collect());
     segments
         .iter()
-        .fold(PackedLinearBuilder::new(out).codebooks(Arc::new(tables.to_vec())), |builder, s| {
+        .fold(PackedLinearBuilder::new(out).codebooks(tables), |builder, s| {
             builder.segment(*s, values_of(s, out, noise))
         })
         .build()
@@ -177,6 +181,11 @@ fn any_segment() -> impl Strategy<Value = Segment> {
         Just(SegmentKind::F16),
         (prop::sample::select(Bits::ALL.to_vec()), any::<bool>())
             .prop_map(|(bits, symmetric)| SegmentKind::Int { bits, symmetric }),
+        (2u8..5, any::<bool>()).prop_map(|(bits, long)| SegmentKind::Trellis {
+            bits: Bits::try_from(bits).expect("2 to 4"),
+            window: if long { 12 } else { 8 },
+            id: if long { 4 } else { 3 },
+        }),
         (0u32..3).prop_map(|id| {
             let bits = [Bits::TWO, Bits::THREE, Bits::FOUR][id as usize];
             SegmentKind::Codebook { bits, id }

@@ -27,6 +27,9 @@ pub struct BlockRotations {
     pub shortcut_attention: Option<Matrix>,
     /// Applied to the residual while the MLP's output is added: passage into the next block's basis.
     pub shortcut_mlp: Option<Matrix>,
+    /// Length, a power of two that divides `intermediate_size`, of the orthonormal Walsh-Hadamard transforms that consecutive
+    /// channels of the down input go through.
+    pub down_hadamard: Option<usize>,
 }
 
 /// One decoder block. `W` is the form in which linears are held: [`Matrix`] when dense, packed elsewhere.

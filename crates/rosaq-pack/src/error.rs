@@ -108,6 +108,21 @@ pub enum PackError {
         /// Its number of levels.
         found: usize,
     },
+    /// A trellis segment whose widths or table do not fit together.
+    #[error(
+        "trellis table {id}: expected 2 to 4 bits, a window of at most 12 and 2^window levels (or \
+         2 * 2^(window / 2)), found {bits} bits, a window of {window} and {found} levels"
+    )]
+    Trellis {
+        /// The table.
+        id: u32,
+        /// The width of a code.
+        bits: u8,
+        /// The width of a state.
+        window: u8,
+        /// Its number of levels.
+        found: usize,
+    },
     /// A channel order that is not a permutation of the channels.
     #[error("channel order does not fit {n_channels} channels: {reason}")]
     Order {

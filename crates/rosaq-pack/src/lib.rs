@@ -11,6 +11,7 @@ mod layout;
 mod order;
 mod packed;
 mod segment;
+mod trellis;
 
 pub use bits::Bits;
 pub use builder::{PackedLinearBuilder, SegmentValues};
@@ -20,6 +21,7 @@ pub use layout::{Layout, SegmentLayout};
 pub use order::ChannelOrder;
 pub use packed::{LinearSpec, PackedLinear, PackedParts};
 pub use segment::{Segment, SegmentKind};
+pub use trellis::TrellisRows;
 
 #[cfg(test)]
 mod tests;

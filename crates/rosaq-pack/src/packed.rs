@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::codebook::{check_codebooks, check_finite};
 use crate::dequantize::GroupedCodes;
-use crate::{ChannelOrder, Layout, PackError, Segment, SegmentKind, SegmentLayout, code_at};
+use crate::trellis::trellis_rows;
+use crate::{ChannelOrder, Layout, PackError, Segment, SegmentKind, code_at};
 
 /// The description of a packed linear: everything but its numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,33 +205,13 @@ impl PackedLinear {
 
     /// Dequantizes one row into `out`, one f32 for each stored channel, in stored order.
     ///
+    /// Rows one after another are cheaper through [`Self::dequantize_rows_into`]: a row of trellis
+    /// codes needs those before it.
+    ///
     /// # Panics
     /// If `row` is out of range or `out` is not `in_features` long.
     pub fn dequantize_row_into(&self, row: usize, out: &mut [f32]) {
-        assert_eq!(out.len(), self.in_features, "a row has {} channels", self.in_features);
-        for (idx, (segment, at)) in self.segments.iter().zip(&self.layout.segments).enumerate() {
-            let SegmentLayout { channel_start, .. } = *at;
-            let values = &mut out[channel_start..channel_start + segment.channels];
-            let scales = self.scales_of(idx, row);
-            let codes = self.codes_of(idx, row);
-            match segment.kind {
-                SegmentKind::F16 => self.f16_of(idx, row).convert_to_f32_slice(values),
-                SegmentKind::Int { bits, symmetric: true } => {
-                    let groups = GroupedCodes { codes, bits, group_size: segment.group_size };
-                    let zero = bits.symmetric_zero();
-                    groups.dequantize_int(scales, |_| zero, values);
-                }
-                SegmentKind::Int { bits, symmetric: false } => {
-                    let zeros = self.zeros_of(idx, row);
-                    let groups = GroupedCodes { codes, bits, group_size: segment.group_size };
-                    groups.dequantize_int(scales, |group| code_at(zeros, bits, group), values);
-                }
-                SegmentKind::Codebook { bits, id } => {
-                    let groups = GroupedCodes { codes, bits, group_size: segment.group_size };
-                    groups.dequantize_levels(scales, &self.codebooks[id as usize], values);
-                }
-            }
-        }
+        self.dequantize_rows_into(row..row + 1, out);
     }
 
     /// Dequantizes consecutive rows into `out`, row-major `[rows, in]`, in stored order.
@@ -240,8 +221,40 @@ impl PackedLinear {
     pub fn dequantize_rows_into(&self, rows: Range<usize>, out: &mut [f32]) {
         let expected = rows.len() * self.in_features;
         assert_eq!(out.len(), expected, "rows {rows:?} of {} channels", self.in_features);
-        for (row, values) in rows.zip(out.chunks_exact_mut(self.in_features)) {
-            self.dequantize_row_into(row, values);
+        let mut trellises = trellis_rows(self, &rows);
+        for (row, out) in rows.zip(out.chunks_exact_mut(self.in_features)) {
+            let segments = self.segments.iter().zip(&self.layout.segments);
+            for (idx, ((segment, at), trellis)) in segments.zip(&mut trellises).enumerate() {
+                let values = &mut out[at.channel_start..at.channel_start + segment.channels];
+                match trellis {
+                    Some(trellis) => trellis.next_into(values),
+                    None => self.dequantize_segment_into(idx, row, values),
+                }
+            }
+        }
+    }
+
+    /// Dequantizes one row of a segment whose rows stand by themselves.
+    fn dequantize_segment_into(&self, idx: usize, row: usize, values: &mut [f32]) {
+        let segment = &self.segments[idx];
+        let (scales, codes) = (self.scales_of(idx, row), self.codes_of(idx, row));
+        match segment.kind {
+            SegmentKind::F16 => self.f16_of(idx, row).convert_to_f32_slice(values),
+            SegmentKind::Int { bits, symmetric: true } => {
+                let groups = GroupedCodes { codes, bits, group_size: segment.group_size };
+                let zero = bits.symmetric_zero();
+                groups.dequantize_int(scales, |_| zero, values);
+            }
+            SegmentKind::Int { bits, symmetric: false } => {
+                let zeros = self.zeros_of(idx, row);
+                let groups = GroupedCodes { codes, bits, group_size: segment.group_size };
+                groups.dequantize_int(scales, |group| code_at(zeros, bits, group), values);
+            }
+            SegmentKind::Codebook { bits, id } => {
+                let groups = GroupedCodes { codes, bits, group_size: segment.group_size };
+                groups.dequantize_levels(scales, &self.codebooks[id as usize], values);
+            }
+            SegmentKind::Trellis { .. } => unreachable!("trellis rows depend on those before"),
         }
     }
 

@@ -25,6 +25,20 @@ pub enum SegmentKind {
         /// Index into the codebooks of the model.
         id: u32,
     },
+    /// Codes of a bit-shift trellis along the *rows*: each channel is one ring of codes over the
+    /// outputs. The last `window` bits of the ring up to a row are its state, and
+    /// `value = scale * level[state]`.
+    ///
+    /// The table has `2^window` levels, or two halves of `2^(window / 2)` whose levels are added:
+    /// bits 0, 2, 4, ... of the state index the first, bits 1, 3, 5, ... the second.
+    Trellis {
+        /// Width of a code: 2, 3 or 4.
+        bits: Bits,
+        /// Width of a state: at most 12.
+        window: u8,
+        /// Index of the table among the codebooks of the model.
+        id: u32,
+    },
 }
 
 impl SegmentKind {
@@ -33,7 +47,18 @@ impl SegmentKind {
     pub const fn bits(self) -> Option<Bits> {
         match self {
             Self::F16 => None,
-            Self::Int { bits, .. } | Self::Codebook { bits, .. } => Some(bits),
+            Self::Int { bits, .. } | Self::Codebook { bits, .. } | Self::Trellis { bits, .. } => {
+                Some(bits)
+            }
+        }
+    }
+
+    /// The table that codes are looked up in, among the codebooks of the model.
+    #[must_use]
+    pub const fn table(self) -> Option<u32> {
+        match self {
+            Self::Codebook { id, .. } | Self::Trellis { id, .. } => Some(id),
+            Self::F16 | Self::Int { .. } => None,
         }
     }
 
@@ -85,6 +110,18 @@ impl Segment {
         Self { channels, kind: SegmentKind::Codebook { bits, id }, group_size }
     }
 
+    /// A segment of trellis codes of a `window` into the table `id`.
+    #[must_use]
+    pub const fn trellis(
+        channels: usize,
+        bits: Bits,
+        window: u8,
+        id: u32,
+        group_size: usize,
+    ) -> Self {
+        Self { channels, kind: SegmentKind::Trellis { bits, window, id }, group_size }
+    }
+
     /// Groups in one row, the last one possibly short; zero for f16 and for a group size of zero.
     #[must_use]
     pub const fn n_groups(&self) -> usize {
@@ -125,9 +162,9 @@ impl Segment {
                 let bits = bits.get() as u64;
                 bits * channels + (16 + bits) * n_groups
             }
-            SegmentKind::Int { bits, .. } | SegmentKind::Codebook { bits, .. } => {
-                bits.get() as u64 * channels + 16 * n_groups
-            }
+            SegmentKind::Int { bits, .. }
+            | SegmentKind::Codebook { bits, .. }
+            | SegmentKind::Trellis { bits, .. } => bits.get() as u64 * channels + 16 * n_groups,
         }
     }
 }

@@ -77,26 +77,33 @@ fn serialized_forms_are_flat() {
 
 fn any_segment() -> impl Strategy<Value = Segment> {
     let small = prop::sample::select(vec![Bits::TWO, Bits::THREE, Bits::FOUR]);
+    let table = prop::sample::select(vec![(8, 3), (12, 4)]);
     let group = prop_oneof![1usize..12, Just(32), Just(64), Just(10_000)];
     prop_oneof![
         (1usize..40).prop_map(Segment::f16),
         (1usize..700, any_bits(), group.clone()).prop_map(|(n, b, g)| Segment::symmetric(n, b, g)),
         (1usize..700, any_bits(), group.clone()).prop_map(|(n, b, g)| Segment::asymmetric(n, b, g)),
-        (1usize..90, small, group).prop_map(|(n, b, g)| Segment::codebook(
+        (1usize..90, small.clone(), group.clone()).prop_map(|(n, b, g)| Segment::codebook(
             n,
             b,
             u32::from(b.get()) - 2,
             g
         )),
+        (1usize..90, small, table, group)
+            .prop_map(|(n, b, (window, id), g)| Segment::trellis(n, b, window, id, g)),
     ]
 }
 
-/// One table for each of 2, 3 and 4 bits.
+/// One table for each of 2, 3 and 4 bits, then one for trellis windows of 8 bits and two halves of one for 12.
 fn codebooks() -> Arc<Vec<Vec<f16>>> {
     let table = |bits: Bits| {
         (0..=bits.max_code()).map(|i| f16::from_f32(f32::from(i).powf(1.5) - 3.0)).collect()
     };
-    Arc::new([Bits::TWO, Bits::THREE, Bits::FOUR].map(table).to_vec())
+    let of_window = |len: usize| {
+        (0..len).map(|i| f16::from_f32(f32::from(mix(i, 5, 6)) / 32.0 - 4.0)).collect()
+    };
+    let tables = [Bits::TWO, Bits::THREE, Bits::FOUR].map(table);
+    Arc::new(tables.into_iter().chain([256, 128].map(of_window)).collect())
 }
 
 /// Deterministic values that depend on every argument.
@@ -146,11 +153,42 @@ fn expected_value(linear: &PackedLinear, idx: usize, row: usize, channel: usize)
                 SegmentKind::Codebook { id, .. } => {
                     linear.codebooks[id as usize][usize::from(code)].to_f32()
                 }
+                SegmentKind::Trellis { bits, window, id } => {
+                    let code_at = |row: usize| codes[row * segment.channels + channel];
+                    let state = ring_state(code_at, linear.out_features, row, bits, window);
+                    trellis_level(&linear.codebooks[id as usize], &state)
+                }
                 SegmentKind::F16 => unreachable!("f16 segments hold f16 values"),
             };
             scales[group].to_f32() * level
         }
     }
+}
+
+/// The last `window` bits of a ring of codes, the youngest first.
+fn ring_state(
+    code_at: impl Fn(usize) -> u8,
+    n_rows: usize,
+    row: usize,
+    bits: Bits,
+    window: u8,
+) -> Vec<bool> {
+    let young_first = (0..12).map(|back| code_at((row + 12 * n_rows - back) % n_rows));
+    let bit_by_bit =
+        young_first.flat_map(|code| (0..bits.get()).map(move |bit| code >> bit & 1 == 1));
+    bit_by_bit.take(usize::from(window)).collect()
+}
+
+fn trellis_level(table: &[f16], state: &[bool]) -> f32 {
+    let index = |bits: &mut dyn Iterator<Item = &bool>| {
+        bits.enumerate().map(|(at, &bit)| usize::from(bit) << at).sum::<usize>()
+    };
+    if table.len() == 1 << state.len() {
+        return table[index(&mut state.iter())].to_f32();
+    }
+    let even = index(&mut state.iter().step_by(2));
+    let odd = index(&mut state[1..].iter().step_by(2));
+    table[even].to_f32() + table[table.len() / 2 + odd].to_f32()
 }
 
 proptest! {
@@ -308,8 +346,24 @@ fn codebooks_are_checked() {
         PackedLinearBuilder::new(1).codebooks(codebooks()).segment(segment, values).build()
     };
     assert!(with(Bits::THREE, 1).is_ok());
-    assert!(matches!(with(Bits::THREE, 3), Err(PackError::MissingCodebook { id: 3, .. })));
+    assert!(matches!(with(Bits::THREE, 5), Err(PackError::MissingCodebook { id: 5, .. })));
     assert!(matches!(with(Bits::THREE, 2), Err(PackError::CodebookLength { found: 16, .. })));
+}
+
+#[test]
+fn trellis_tables_are_checked() {
+    let with = |bits, window, id| {
+        let segment = Segment::trellis(8, bits, window, id, 8);
+        let values = values_of(0, &segment, 4);
+        PackedLinearBuilder::new(4).codebooks(codebooks()).segment(segment, values).build()
+    };
+    assert!(with(Bits::THREE, 8, 3).is_ok() && with(Bits::TWO, 12, 4).is_ok());
+    for (bits, window, id) in
+        [(Bits::THREE, 8, 4), (Bits::FIVE, 8, 3), (Bits::FOUR, 3, 3), (Bits::TWO, 200, 3)]
+    {
+        assert!(matches!(with(bits, window, id), Err(PackError::Trellis { .. })), "{window}");
+    }
+    assert!(matches!(with(Bits::TWO, 8, 9), Err(PackError::MissingCodebook { id: 9, .. })));
 }
 
 #[test]

@@ -22,6 +22,14 @@ pub fn rotate_input(w: &mut Matrix, r: MatRef<'_, f64>) {
     });
 }
 
+/// As [`rotate_input`], with every `r.nrows()` consecutive channels rotated by themselves.
+pub(crate) fn rotate_input_blocks(w: &mut Matrix, r: MatRef<'_, f64>) {
+    let (rows, n) = (w.rows, r.nrows());
+    for first in (0..w.cols).step_by(n) {
+        turn_columns(view_mut(w).submatrix_mut(0, first, rows, n), r);
+    }
+}
+
 /// Rotates what a linear writes: stored `w` becomes `Rᵀ w`, the bias `b` becomes `b R`, for outputs wanted as `y R`.
 ///
 /// # Panics

@@ -14,6 +14,16 @@ pub enum RotateError {
         /// The order asked for.
         n: usize,
     },
+    /// Channels that cannot be cut into transforms of this length.
+    #[error(
+        "blocks of a hadamard transform: expected a power of two that divides {n} channels, found {points}"
+    )]
+    HadamardBlock {
+        /// Points of one transform.
+        points: usize,
+        /// Channels.
+        n: usize,
+    },
     /// A matrix that was to be a rotation is not square.
     #[error("rotation: expected a square matrix, found [{rows}, {cols}]")]
     NotSquare {

@@ -21,7 +21,8 @@ pub use error::RotateError;
 pub use fuse_norm::{fuse_final_norm, fuse_norms};
 pub use hadamard::{hadamard_rotation, randomized_hadamard};
 pub use placement::{
-    Placement, ResidualBases, UnknownPlacement, rotate_block, rotate_ends, rotate_heads_output,
+    Placement, ResidualBases, UnknownPlacement, rotate_block, rotate_down_input, rotate_ends,
+    rotate_heads_output,
 };
 pub use random::random_orthogonal;
 pub use scale::{scale_attention_input, scale_down_input, scale_heads_output, scale_mlp_input};

@@ -7,8 +7,9 @@ use faer::{Mat, MatRef};
 use rosaq_model::{BlockWeights, ModelEnds};
 use rosaq_tensor::Matrix;
 
+use crate::absorb::rotate_input_blocks;
 use crate::fuse_norm::{fuse_final_norm, fuse_norms};
-use crate::{rotate_input, rotate_output};
+use crate::{RotateError, hadamard_rotation, rotate_input, rotate_output};
 
 /// How a rotated residual input reaches the linears. Each leaves the logits unchanged in exact arithmetic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,6 +122,21 @@ pub fn rotate_ends(
 pub fn rotate_heads_output(block: &mut BlockWeights, basis: MatRef<'_, f64>) {
     rotate_input(&mut block.output.weight, basis);
     block.rotations.heads_output = Some(stored(basis));
+}
+
+/// Rotates what the down projection reads by Walsh-Hadamard transforms of `points` consecutive channels each, which are applied
+/// at run time. Source: QuaRot (arXiv 2404.00456), section 4, in blocks.
+///
+/// # Errors
+/// [`RotateError::HadamardBlock`] unless `points` is a power of two that divides the channels.
+pub fn rotate_down_input(block: &mut BlockWeights, points: usize) -> Result<(), RotateError> {
+    let n = block.down.weight.cols;
+    if !(points.is_power_of_two() && n.is_multiple_of(points)) {
+        return Err(RotateError::HadamardBlock { points, n });
+    }
+    rotate_input_blocks(&mut block.down.weight, hadamard_rotation(points)?.as_ref());
+    block.rotations.down_hadamard = Some(points);
+    Ok(())
 }
 
 /// The matrix that takes the residual from basis `from` to basis `to`; `None` when they are one.

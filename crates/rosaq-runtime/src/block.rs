@@ -1,7 +1,7 @@
 //! One decoder block: norm, attention, norm, MLP.
 
 use rayon::prelude::*;
-use rosaq_cpu::silu_mul;
+use rosaq_cpu::{silu_mul, walsh_hadamard};
 use rosaq_model::{ActivationObserver, ActivationSite, BlockWeights, ModelConfig};
 use rosaq_tensor::Matrix;
 
@@ -158,6 +158,9 @@ fn mlp_branch<W: LinearOp>(
     forward(&block.up, tokens, x, up);
     gate.par_chunks_mut(PIECE).zip(up.par_chunks(PIECE)).for_each(|(g, u)| silu_mul(g, u));
     observer.observe(ActivationSite::DownInput, tokens, gate);
+    if let Some(points) = block.rotations.down_hadamard {
+        gate.par_chunks_mut(config.intermediate_size).for_each(|row| walsh_hadamard(row, points));
+    }
     forward(&block.down, tokens, gate, branch);
 }
 

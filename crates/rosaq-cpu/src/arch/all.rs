@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use rosaq_pack::{code_at, unpack_into};
+use rosaq_pack::{TrellisRows, code_at, unpack_into};
 
-use crate::segment::{CodeSegment, F16Segment, SegmentRows, Values};
+use crate::segment::{CodeSegment, F16Segment, SegmentRows, TrellisSegment, Values};
 
 /// Adds the product of rows `rows` of a segment with each token to `out` `[rows, tokens]`.
 ///
@@ -18,7 +18,39 @@ pub(crate) fn add_rows(
     match segment {
         SegmentRows::F16(segment) => f16_rows(segment, x, rows, out),
         SegmentRows::Codes(segment) => code_rows(segment, x, rows, out),
+        SegmentRows::Trellis(segment) => trellis_rows(segment, x, rows, out),
     }
+}
+
+/// Adds the product of rows `rows` of a segment of trellis codes with each token to `out`
+/// `[rows, tokens]`. The states of all channels go from row to row. Accumulates in f32.
+pub(crate) fn trellis_rows(
+    segment: &TrellisSegment<'_>,
+    x: &[&[f32]],
+    rows: Range<usize>,
+    out: &mut [f32],
+) {
+    let TrellisSegment { linear, segment_idx } = *segment;
+    let Some(mut decoded) = TrellisRows::new(linear, segment_idx, rows.start) else { return };
+    let mut values = vec![0.0; linear.segments[segment_idx].channels];
+    for out in out.chunks_exact_mut(x.len()).take(rows.len()) {
+        decoded.next_into(&mut values);
+        for (out, x) in out.iter_mut().zip(x) {
+            *out += dot(&values, x);
+        }
+    }
+}
+
+/// In eight sums, so that the compiler can use vector registers.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0_f32; 8];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
 }
 
 /// Adds the product of rows `rows` of an f16 segment with each token to `out` `[rows, tokens]`.

@@ -68,8 +68,48 @@ pub(crate) fn silu_mul(gate: &mut [f32], up: &[f32]) {
     }
 }
 
+/// Every `points` consecutive values, a power of two, become their Walsh-Hadamard transform over `sqrt(points)`.
+#[inline(always)]
+pub(crate) fn walsh_hadamard(x: &mut [f32], points: usize) {
+    let scale = 1.0 / (points as f32).sqrt();
+    for block in x.chunks_exact_mut(points) {
+        let mut half = 1;
+        while half < points {
+            for pair in block.chunks_exact_mut(2 * half) {
+                let (low, high) = pair.split_at_mut(half);
+                for (a, b) in low.iter_mut().zip(high) {
+                    (*a, *b) = (*a + *b, *a - *b);
+                }
+            }
+            half *= 2;
+        }
+        block.iter_mut().for_each(|value| *value *= scale);
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn the_transform_follows_its_definition_and_undoes_itself() {
+        for points in [1_usize, 2, 8, 64] {
+            let x: Vec<f32> = (0..3 * points).map(|i| ((i * 37) % 23) as f32 - 11.0).collect();
+            let mut turned = x.clone();
+            walsh_hadamard(&mut turned, points);
+            for (block, turned) in x.chunks(points).zip(turned.chunks(points)) {
+                for (row, &found) in turned.iter().enumerate() {
+                    let sign = |i: usize| if (i & row).count_ones() % 2 == 0 { 1.0 } else { -1.0 };
+                    let sum: f64 =
+                        block.iter().enumerate().map(|(i, &v)| sign(i) * f64::from(v)).sum();
+                    let expected = sum / (points as f64).sqrt();
+                    // Integers: exact but for the scaling.
+                    assert!((f64::from(found) - expected).abs() < 1e-5, "{found} {expected}");
+                }
+            }
+            walsh_hadamard(&mut turned, points);
+            assert!(turned.iter().zip(&x).all(|(a, b)| (a - b).abs() < 1e-4));
+        }
+    }
+
     use super::*;
 
     #[test]

@@ -25,6 +25,7 @@ pub(crate) fn add_rows<V: Simd<L>, const L: usize>(
     out: &mut [f32],
 ) {
     match (segment, arranged) {
+        (SegmentRows::Trellis(segment), _) => super::all::trellis_rows(segment, x, rows, out),
         (SegmentRows::F16(segment), _) => isa.enter::<F16Rows>(segment, x, rows, out),
         (SegmentRows::Codes(segment), None) => isa.enter::<AnyGroupRows>(segment, x, rows, out),
         (SegmentRows::Codes(segment), Some(x)) => packed::add_rows(isa, segment, x, rows, out),

@@ -8,6 +8,12 @@ pub(crate) fn softmax(row: &mut [f32]) {
     elementwise::softmax(row);
 }
 
+/// See [`elementwise::walsh_hadamard`].
+#[target_feature(enable = "avx2")]
+pub(crate) fn walsh_hadamard(x: &mut [f32], points: usize) {
+    elementwise::walsh_hadamard(x, points);
+}
+
 /// See [`elementwise::silu_mul`].
 #[target_feature(enable = "avx2")]
 pub(crate) fn silu_mul(gate: &mut [f32], up: &[f32]) {
