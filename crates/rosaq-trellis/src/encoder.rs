@@ -33,6 +33,7 @@ pub struct Encoder {
     viterbi: Viterbi,
     search: RingSearch,
     entries: Vec<i8>,
+    farthest: f64,
 }
 
 /// Memory of the search along a ring.
@@ -47,12 +48,15 @@ impl Encoder {
     /// An encoder for `code`.
     #[must_use]
     pub fn new(code: &TrellisCode) -> Self {
-        let values = (0..1u16 << code.window()).map(|state| f32::from(code.entry(state))).collect();
+        let values: Vec<f32> =
+            (0..1u16 << code.window()).map(|state| f32::from(code.entry(state))).collect();
+        let largest = values.iter().fold(1.0, |largest: f32, value| largest.max(value.abs()));
         Self {
             code: code.clone(),
             viterbi: Viterbi::new(code.bits(), code.window(), values),
             search: RingSearch::default(),
             entries: Vec::new(),
+            farthest: FARTHEST * f64::from(largest),
         }
     }
 
@@ -88,7 +92,7 @@ impl Encoder {
             return Ok(self.encode_exhaustively(sequence, codes));
         }
         self.set_terms(sequence);
-        self.search.run(&mut self.viterbi, &self.code);
+        self.search.run(&mut self.viterbi);
         let low_bits = (1 << self.code.bits()) - 1;
         for (code, &state) in codes.iter_mut().zip(&self.search.states) {
             *code = (state & low_bits) as u8;
@@ -99,9 +103,6 @@ impl Encoder {
     /// The cost of each value as a parabola in table entries, the largest weight scaled to 1.
     fn set_terms(&mut self, sequence: &Sequence<'_>) {
         let step = f64::from(self.code.step());
-        let largest =
-            (0..1 << self.code.window()).map(|state| self.code.entry(state).unsigned_abs()).max();
-        let farthest = FARTHEST * f64::from(largest.unwrap_or(0).max(1));
         let heaviest = (0..sequence.len()).map(|i| sequence.weight(i)).fold(0.0, f64::max);
         let unit = if heaviest > 0.0 { 1.0 / heaviest } else { 0.0 };
         self.search.terms.clear();
@@ -112,7 +113,7 @@ impl Encoder {
             }
             let target =
                 f64::from(sequence.targets[index]) / (f64::from(sequence.scales[index]) * step);
-            let linear = -2.0 * square * target.clamp(-farthest, farthest);
+            let linear = -2.0 * square * target.clamp(-self.farthest, self.farthest);
             Term { square: square as f32, linear: linear as f32 }
         }));
     }
@@ -152,10 +153,9 @@ impl Encoder {
 }
 
 impl RingSearch {
-    /// States of a good ring for `self.terms`.
-    pub(crate) fn run(&mut self, viterbi: &mut Viterbi, code: &TrellisCode) {
-        let n_values = usize::from(code.window().div_ceil(code.bits()));
-        self.run_with_seam(viterbi, SEAM_WINDOWS * n_values);
+    /// States of a good ring for `self.terms`, which hold at least as many bits as the window.
+    pub(crate) fn run(&mut self, viterbi: &mut Viterbi) {
+        self.run_with_seam(viterbi, SEAM_WINDOWS * viterbi.reach());
     }
 
     /// The same, with the `n_seam` values on either side of the seam deciding the state there.

@@ -3,8 +3,12 @@
 mod code;
 mod encoder;
 mod error;
+mod normal;
+mod train;
 mod viterbi;
 
 pub use code::{Table, TrellisCode};
 pub use encoder::{Encoder, Sequence};
 pub use error::TrellisError;
+pub use normal::normal_samples;
+pub use train::{TableKind, Training, train};

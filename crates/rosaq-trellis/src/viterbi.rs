@@ -84,18 +84,33 @@ impl Search<'_> {
 impl Viterbi {
     /// A search in the trellis whose state `s` stands for `values[s]`; `2^window` values.
     pub(crate) fn new(bits: u8, window: u8, values: Vec<f32>) -> Self {
-        let (bits, window) = (u32::from(bits), u32::from(window));
-        assert_eq!(values.len(), 1 << window, "one value for each of 2^{window} states");
         let mut viterbi = Self {
-            bits,
-            window,
+            bits: bits.into(),
+            window: window.into(),
             arch: Arch::new(),
             kernel_values: Vec::new(),
-            values,
+            values: Vec::new(),
             fronts: Vec::new(),
         };
-        viterbi.arrange_values();
+        viterbi.set_values(values);
         viterbi
+    }
+
+    /// Puts other values in the place of those there.
+    pub(crate) fn set_values(&mut self, values: Vec<f32>) {
+        assert_eq!(
+            values.len(),
+            1 << self.window,
+            "one value for each of 2^{} states",
+            self.window
+        );
+        self.values = values;
+        self.arrange_values();
+    }
+
+    /// Values that a window reaches over.
+    pub(crate) fn reach(&self) -> usize {
+        self.window.div_ceil(self.bits) as usize
     }
 
     /// The class of a state: its low `window - bits` bits.
@@ -139,7 +154,10 @@ impl Viterbi {
     /// Makes room for the fronts before each of `n` values and the one after the last; fills the first.
     fn begin(&mut self, start: Boundary, n: usize) {
         let n_classes = self.n_classes();
-        self.fronts.resize((n + 1) * n_classes, 0.0);
+        let n_metrics = (n + 1) * n_classes;
+        if self.fronts.len() < n_metrics {
+            self.fronts.resize(n_metrics, 0.0);
+        }
         let first = &mut self.fronts[..n_classes];
         match start {
             Boundary::Free => first.fill(0.0),
@@ -158,7 +176,7 @@ impl Viterbi {
                 self.fronts[place * n_classes..][..2 * n_classes].split_at_mut(n_classes);
             next_front::<BRANCHES, WIDTH>(&self.kernel_values, term, before, after);
             if place % RENORMALIZE == RENORMALIZE - 1 {
-                subtract_least(after);
+                subtract_least::<WIDTH>(after);
             }
         }
     }
@@ -228,9 +246,9 @@ fn next_front<const BRANCHES: usize, const WIDTH: usize>(
 
 /// Moves all metrics so that the least is zero.
 #[inline(always)]
-fn subtract_least(front: &mut [f32]) {
-    let mut least = [f32::INFINITY; LANES];
-    for chunk in front.chunks(LANES) {
+fn subtract_least<const WIDTH: usize>(front: &mut [f32]) {
+    let mut least = [f32::INFINITY; WIDTH];
+    for chunk in front.chunks_exact(WIDTH) {
         for (least, &metric) in least.iter_mut().zip(chunk) {
             *least = if metric < *least { metric } else { *least };
         }
