@@ -40,8 +40,9 @@ pub struct Encoder {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RingSearch {
     pub(crate) terms: Vec<Term>,
-    seam: Vec<Term>,
     pub(crate) states: Vec<u16>,
+    seam: Vec<Term>,
+    seam_states: Vec<u16>,
 }
 
 impl Encoder {
@@ -154,22 +155,35 @@ impl Encoder {
 
 impl RingSearch {
     /// States of a good ring for `self.terms`, which hold at least as many bits as the window.
+    ///
+    /// The free path through the surroundings of the seam gives the state there; the best ring through
+    /// this state follows; last, its surroundings of the seam are searched again between what the ring
+    /// holds at their ends, which mends most of what a wrong guess has spoiled.
     pub(crate) fn run(&mut self, viterbi: &mut Viterbi) {
-        self.run_with_seam(viterbi, SEAM_WINDOWS * viterbi.reach());
+        let n = self.terms.len();
+        let n_near = SEAM_WINDOWS * viterbi.reach();
+        self.search_seam(viterbi, n_near, [Boundary::Free; 2]);
+        let class = Boundary::Class(viterbi.class(self.seam_states[n_near - 1]));
+        self.states.resize(n, 0);
+        viterbi.search(&self.terms, [class; 2], &mut self.states);
+
+        let n_near = n_near.min(n / 2);
+        let before = viterbi.class(self.states[n - n_near - 1]);
+        let last = viterbi.class(self.states[n_near - 1]);
+        self.search_seam(viterbi, n_near, [Boundary::Class(before), Boundary::Class(last)]);
+        let (old, new) = self.seam_states.split_at(n_near);
+        self.states[n - n_near..].copy_from_slice(old);
+        self.states[..n_near].copy_from_slice(new);
     }
 
-    /// The same, with the `n_seam` values on either side of the seam deciding the state there.
-    pub(crate) fn run_with_seam(&mut self, viterbi: &mut Viterbi, n_seam: usize) {
+    /// States of the best path through the last and the first `n_near` values of the ring.
+    fn search_seam(&mut self, viterbi: &mut Viterbi, n_near: usize, ends: [Boundary; 2]) {
         let n = self.terms.len();
-        let n_seam = n_seam.min(n);
         self.seam.clear();
-        self.seam.extend_from_slice(&self.terms[n - n_seam..]);
-        self.seam.extend_from_slice(&self.terms[..n_seam]);
-        self.states.resize((2 * n_seam).max(n), 0);
-        viterbi.search(&self.seam, Boundary::Free, Boundary::Free, &mut self.states[..2 * n_seam]);
-        let boundary = Boundary::Class(viterbi.class(self.states[n_seam - 1]));
-        self.states.resize(n, 0);
-        viterbi.search(&self.terms, boundary, boundary, &mut self.states);
+        let places = (0..2 * n_near).map(|place| (n_near * n - n_near + place) % n);
+        self.seam.extend(places.map(|place| self.terms[place]));
+        self.seam_states.resize(2 * n_near, 0);
+        viterbi.search(&self.seam, ends, &mut self.seam_states);
     }
 }
 

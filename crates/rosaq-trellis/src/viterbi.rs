@@ -74,7 +74,6 @@ impl Search<'_> {
         if viterbi.n_lanes() == LANES {
             viterbi.advance::<BRANCHES, LANES>(terms);
         } else {
-            // Windows this short occur in tests alone.
             viterbi.advance::<BRANCHES, BRANCHES>(terms);
         }
         viterbi.go_back::<BRANCHES>(terms, end, states);
@@ -108,6 +107,11 @@ impl Viterbi {
         self.arrange_values();
     }
 
+    #[cfg(test)]
+    pub(crate) fn set_arch(&mut self, arch: Arch) {
+        self.arch = arch;
+    }
+
     /// Values that a window reaches over.
     pub(crate) fn reach(&self) -> usize {
         self.window.div_ceil(self.bits) as usize
@@ -118,12 +122,11 @@ impl Viterbi {
         usize::from(state) & (self.n_classes() - 1)
     }
 
-    /// The states along the cheapest path from `start` to `end`, one for each term.
+    /// The states along the cheapest path between two boundaries, one for each term.
     pub(crate) fn search(
         &mut self,
         terms: &[Term],
-        start: Boundary,
-        end: Boundary,
+        [start, end]: [Boundary; 2],
         states: &mut [u16],
     ) {
         assert_eq!(terms.len(), states.len(), "{} terms, {} states", terms.len(), states.len());
@@ -134,9 +137,10 @@ impl Viterbi {
         1 << (self.window - self.bits)
     }
 
-    /// Lanes that one block of classes fills.
+    /// Classes that are handled together.
     fn n_lanes(&self) -> usize {
-        LANES.min(self.n_classes())
+        // Windows too short for a vector occur in tests alone.
+        if self.n_classes() < LANES { 1 << self.bits } else { LANES }
     }
 
     /// Values in the order of the kernel: block of classes, oldest bits, class within the block.
