@@ -5,7 +5,7 @@ use std::path::Path;
 
 use half::f16;
 use rosaq_model::{LINEAR_ROLES, ModelConfig, Role};
-use rosaq_pack::{ChannelOrder, Layout, LinearSpec, PackError, Segment, SegmentKind};
+use rosaq_pack::{ChannelOrder, Layout, LinearSpec, PackError, Segment};
 use serde::{Deserialize, Serialize};
 
 use crate::CheckpointError;

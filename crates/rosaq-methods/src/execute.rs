@@ -182,7 +182,7 @@ impl Linear<'_> {
         let packed = match self.plan.rounding {
             Rounding::Nearest => self.pack_nearest(target)?,
             Rounding::Gptq(options) => {
-                pack_gptq(target, gram, &self.plan.segments, self.order.clone(), &options)?
+                pack_gptq(target, gram, &self.plan.segments, self.order.clone(), &options, self.codes)?
             }
         };
         let error = output_error(w, &packed, gram).relative();

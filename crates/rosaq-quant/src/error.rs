@@ -16,7 +16,9 @@ pub enum QuantError {
     #[error(transparent)]
     Pack(#[from] PackError),
     /// Rounding to an integer grid does not serve this kind of segment.
-    #[error("segment kind {kind} cannot be filled by rounding to an integer grid")]
+    #[error(
+        "segment kind {kind} cannot be filled by rounding to an integer grid, and names no trellis code"
+    )]
     UnsupportedSegment {
         /// The kind, as text.
         kind: String,
@@ -44,6 +46,9 @@ pub enum QuantError {
         /// The last damping tried, relative to the mean diagonal.
         damping: f64,
     },
+    /// Numbers that a trellis cannot encode.
+    #[error(transparent)]
+    Trellis(#[from] rosaq_trellis::TrellisError),
     /// Weights that grew beyond f16 by taking over the errors of earlier channels.
     #[error(
         "weights compensated by gptq reach {magnitude:e}, beyond the f16 range; raise the damping of \

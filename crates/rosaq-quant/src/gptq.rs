@@ -1,10 +1,13 @@
 //! GPTQ rounding: every channel's rounding error is made good by the channels that are rounded after it.
 
 mod feedback;
+mod rings;
 mod rows;
 mod schedule;
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 use faer::MatRef;
 use rayon::prelude::*;
@@ -15,10 +18,10 @@ use rosaq_pack::{
 use rosaq_tensor::Matrix;
 
 use crate::nearest::check_range;
-use crate::{QuantError, reorder_columns};
+use crate::{QuantError, TrellisCodes, reorder_columns};
 use feedback::{Feedback, channel_energies};
 use rows::{Problem, RoundedRows, round_rows};
-use schedule::Schedule;
+use schedule::{Group, Schedule};
 
 /// How GPTQ rounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,6 +63,9 @@ const ROWS: usize = 64;
 ///
 /// When the damped matrix is not positive definite in f64, damping is raised tenfold (at least to 1e-6) up to 1.
 ///
+/// Trellis segments name one of `codes`. Their codes run down the rows of a channel, so that the feedback along the channels
+/// stays what it is; a group's scale is fitted to the root mean square of its weights.
+///
 /// Source: GPTQ (arXiv 2210.17323), algorithm 1 and section 3.3; the reading as successive rounding: arXiv 2507.18553.
 ///
 /// # Errors
@@ -74,6 +80,7 @@ pub fn pack_gptq(
     segments: &[Segment],
     order: ChannelOrder,
     options: &GptqOptions,
+    codes: &TrellisCodes,
 ) -> Result<PackedLinear, QuantError> {
     assert_eq!((gram.nrows(), gram.ncols()), (w.cols, w.cols), "a square gram of {}", w.cols);
     check_range(w)?;
@@ -85,7 +92,7 @@ pub fn pack_gptq(
 
     let energies = channel_energies(gram)?;
     let stored_energies: Vec<f64> = (0..w.cols).map(|i| energies[original(i)]).collect();
-    let schedule = Schedule::new(segments, &stored_energies, options.act_order)?;
+    let schedule = Schedule::new(segments, &stored_energies, options.act_order, codes)?;
     let channels: Vec<usize> = schedule.channels.iter().map(|&i| original(i)).collect();
     let problem = Problem {
         w: ordered.as_ref().unwrap_or(w),
@@ -94,13 +101,16 @@ pub fn pack_gptq(
         schedule: &schedule,
         options,
     };
-    let chunks: Vec<Result<RoundedRows, QuantError>> = (0..w.rows.div_ceil(ROWS))
+    // A ring of trellis codes runs through all rows.
+    let n_rows = if schedule.groups.iter().any(Group::is_trellis) { w.rows } else { ROWS };
+    let chunks: Vec<Result<RoundedRows, QuantError>> = (0..w.rows.div_ceil(n_rows))
         .into_par_iter()
-        .map(|chunk| round_rows(&problem, chunk * ROWS..w.rows.min((chunk + 1) * ROWS)))
+        .map(|chunk| round_rows(&problem, chunk * n_rows..w.rows.min((chunk + 1) * n_rows)))
         .collect();
     let chunks = chunks.into_iter().collect::<Result<Vec<_>, _>>()?;
 
-    let mut builder = PackedLinearBuilder::new(w.rows).order(order);
+    let mut builder =
+        PackedLinearBuilder::new(w.rows).order(order).codebooks(Arc::clone(codes.levels()));
     for (segment, at) in segments.iter().zip(&layout.segments) {
         builder = builder.segment(*segment, segment_values(segment, at, &layout, &chunks));
     }

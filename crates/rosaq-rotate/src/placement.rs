@@ -125,7 +125,7 @@ pub fn rotate_heads_output(block: &mut BlockWeights, basis: MatRef<'_, f64>) {
 }
 
 /// Rotates what the down projection reads by Walsh-Hadamard transforms of `points` consecutive channels each, which are applied
-/// at run time. Source: QuaRot (arXiv 2404.00456), section 4, in blocks.
+/// at run time. Source: `QuaRot` (arXiv 2404.00456), section 4, in blocks.
 ///
 /// # Errors
 /// [`RotateError::HadamardBlock`] unless `points` is a power of two that divides the channels.

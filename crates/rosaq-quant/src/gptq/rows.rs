@@ -9,10 +9,12 @@ use faer::linalg::triangular_solve::solve_unit_upper_triangular_in_place;
 use faer::{Accum, MatMut, MatRef, Par};
 use half::f16;
 use rosaq_tensor::Matrix;
+use rosaq_trellis::TrellisCode;
 
+use super::GptqOptions;
 use super::feedback::Feedback;
-use super::schedule::{Block, Schedule, Slot};
-use super::{GptqOptions, ROWS};
+use super::rings::{Rings, trellis_scale};
+use super::schedule::{Block, Coder, Schedule, Slot};
 use crate::group::Ladder;
 use crate::{QuantError, search_group};
 
@@ -24,7 +26,7 @@ pub(super) struct Problem<'a> {
     pub(super) feedback: &'a Feedback,
     /// Diagonal of the Gram matrix in stored order.
     pub(super) energies: &'a [f64],
-    pub(super) schedule: &'a Schedule,
+    pub(super) schedule: &'a Schedule<'a>,
     pub(super) options: &'a GptqOptions,
 }
 
@@ -64,8 +66,9 @@ struct Rows<'a> {
     targets: Vec<f64>,
     /// Weights as given minus values, where they are rounded.
     errors: Vec<f64>,
-    /// The values that each group allows, `[groups][rows]`, once it is fitted.
+    /// The values that each group of a grid allows, `[groups][rows]`, once it is fitted.
     ladders: Vec<Ladder>,
+    rings: Rings,
     out: RoundedRows,
 }
 
@@ -90,7 +93,8 @@ impl<'a> Rows<'a> {
         let targets = weights.iter().map(|&w| f64::from(w)).collect();
         let errors = vec![0.0; n * n_rows];
         let ladders = vec![Ladder { scale: 1.0, low: 0.0, high: 0.0 }; groups.len() * n_rows];
-        Self { problem, range, weights, targets, errors, ladders, out }
+        let rings = Rings::new(n_rows);
+        Self { problem, range, weights, targets, errors, ladders, rings, out }
     }
 
     /// Fits all groups on the weights as given.
@@ -137,14 +141,26 @@ impl<'a> Rows<'a> {
         let Problem { schedule, energies, options, .. } = self.problem;
         let group = &schedule.groups[idx];
         let energies = &energies[group.channels.clone()];
-        let params = search_group(weights, energies, group.grid, options.scale_steps);
+        let at = row * schedule.groups.len() + idx;
+        let grid = match group.coder {
+            Coder::Grid(grid) => grid,
+            Coder::Trellis(code) => {
+                self.out.scales[at] = trellis_scale(weights, code);
+                let magnitude = f64::from(self.out.scales[at]);
+                return if magnitude.is_finite() {
+                    Ok(())
+                } else {
+                    Err(self.beyond_f16(magnitude))
+                };
+            }
+        };
+        let params = search_group(weights, energies, grid, options.scale_steps);
         if !params.scale.is_finite() {
             let magnitude = weights.iter().fold(0.0_f32, |m, w| m.max(w.abs()));
             return Err(self.beyond_f16(f64::from(magnitude)));
         }
-        let at = row * schedule.groups.len() + idx;
         (self.out.scales[at], self.out.zeros[at]) = (params.scale, params.zero);
-        self.ladders[idx * self.range.len() + row] = params.ladder(group.grid);
+        self.ladders[idx * self.range.len() + row] = params.ladder(grid);
         Ok(())
     }
 
@@ -197,10 +213,13 @@ impl<'a> Rows<'a> {
         let channel = self.problem.schedule.channels[position];
         match self.problem.schedule.slots[channel] {
             Slot::F16(idx) => self.round_to_f16(position, idx),
-            Slot::Group(idx) => {
-                self.round_to_grid(position, channel, idx);
-                Ok(())
-            }
+            Slot::Group(idx) => match self.problem.schedule.groups[idx].coder {
+                Coder::Grid(_) => {
+                    self.round_to_grid(position, channel, idx);
+                    Ok(())
+                }
+                Coder::Trellis(code) => self.round_to_trellis(position, channel, idx, code),
+            },
         }
     }
 
@@ -227,8 +246,7 @@ impl<'a> Rows<'a> {
         let (n_rows, n) = (self.range.len(), self.out.n_channels);
         let positions = position * n_rows..(position + 1) * n_rows;
         let ladders = &self.ladders[idx * n_rows..][..n_rows];
-        let mut codes = [0; ROWS];
-        let codes = &mut codes[..n_rows];
+        let codes = &mut self.rings.codes;
         let errors = self.errors[positions.clone()].iter_mut().zip(codes.iter_mut());
         let weights = self.weights[positions.clone()].iter().zip(&self.targets[positions]);
         for (((error, code), (&weight, &target)), ladder) in errors.zip(weights).zip(ladders) {
@@ -239,6 +257,29 @@ impl<'a> Rows<'a> {
         for (to, &code) in self.out.codes[channel..].iter_mut().step_by(n).zip(&*codes) {
             *to = code;
         }
+    }
+
+    /// Finds the ring of codes of a position.
+    fn round_to_trellis(
+        &mut self,
+        position: usize,
+        channel: usize,
+        idx: usize,
+        code: &TrellisCode,
+    ) -> Result<(), QuantError> {
+        let (n_rows, n) = (self.range.len(), self.out.n_channels);
+        let n_groups = self.problem.schedule.groups.len();
+        let positions = position * n_rows..(position + 1) * n_rows;
+        let scales = self.out.scales[idx..].iter().step_by(n_groups);
+        self.rings.encode(code, &self.targets[positions.clone()], scales)?;
+        let values = self.rings.values().zip(&self.weights[positions.clone()]);
+        for (error, (value, &weight)) in self.errors[positions].iter_mut().zip(values) {
+            *error = f64::from(weight) - f64::from(value);
+        }
+        for (to, &code) in self.out.codes[channel..].iter_mut().step_by(n).zip(&self.rings.codes) {
+            *to = code;
+        }
+        Ok(())
     }
 
     fn beyond_f16(&self, magnitude: f64) -> QuantError {

@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use rosaq_pack::{Segment, SegmentKind};
+use rosaq_trellis::TrellisCode;
 
-use crate::{Grid, QuantError};
+use crate::{Grid, QuantError, TrellisCodes};
 
 /// Channels whose errors are passed on to all later ones in one product: the lazy batch of GPTQ (arXiv 2210.17323, section
 /// 3.3, `B = 128`).
@@ -14,13 +15,13 @@ const PIECE: usize = 32;
 
 /// The order of rounding. Positions are *reversed*: the channel rounded first has the last one.
 #[derive(Debug)]
-pub(super) struct Schedule {
+pub(super) struct Schedule<'a> {
     /// The stored channel at each position.
     pub(super) channels: Vec<usize>,
     /// Where each stored channel's value goes.
     pub(super) slots: Vec<Slot>,
     /// Every group, segment after segment.
-    pub(super) groups: Vec<Group>,
+    pub(super) groups: Vec<Group<'a>>,
     /// Channels of all f16 segments.
     pub(super) n_f16: usize,
     /// In the order of rounding, that is from the last positions down. A group that is fitted on the way lies in one block,
@@ -39,9 +40,24 @@ pub(super) enum Slot {
 
 /// Stored channels that share a scale in each row.
 #[derive(Debug, Clone)]
-pub(super) struct Group {
+pub(super) struct Group<'a> {
     pub(super) channels: Range<usize>,
-    pub(super) grid: Grid,
+    pub(super) coder: Coder<'a>,
+}
+
+/// What chooses the codes of a group.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Coder<'a> {
+    /// Each weight by itself.
+    Grid(Grid),
+    /// The weights of all rows together.
+    Trellis(&'a TrellisCode),
+}
+
+impl Group<'_> {
+    pub(super) fn is_trellis(&self) -> bool {
+        matches!(self.coder, Coder::Trellis(_))
+    }
 }
 
 /// Up to `BLOCK` positions.
@@ -59,12 +75,13 @@ pub(super) struct Piece {
     pub(super) fit: Option<usize>,
 }
 
-impl Schedule {
+impl<'a> Schedule<'a> {
     /// Orders the channels of `segments`, which carry `energies`.
     pub(super) fn new(
         segments: &[Segment],
         energies: &[f64],
         act_order: bool,
+        codes: &'a TrellisCodes,
     ) -> Result<Self, QuantError> {
         let mut groups = Vec::new();
         let mut slots = Vec::with_capacity(energies.len());
@@ -78,11 +95,15 @@ impl Schedule {
             }
             let unsupported =
                 || QuantError::UnsupportedSegment { kind: format!("{:?}", segment.kind) };
-            let grid = Grid::of(segment.kind).ok_or_else(unsupported)?;
+            let coder = match segment.kind {
+                SegmentKind::Trellis { id, .. } => codes.get(id).map(Coder::Trellis),
+                kind => Grid::of(kind).map(Coder::Grid),
+            };
+            let coder = coder.ok_or_else(unsupported)?;
             while slots.len() < end {
                 let channels = slots.len()..end.min(slots.len().saturating_add(segment.group_size));
                 slots.resize(channels.end, Slot::Group(groups.len()));
-                groups.push(Group { channels, grid });
+                groups.push(Group { channels, coder });
             }
         }
         let mut channels: Vec<usize> = (0..energies.len()).collect();
@@ -98,7 +119,7 @@ impl Schedule {
 }
 
 /// Cuts `n` positions, the last of which belong to `groups` that are fitted on the way, first group last.
-fn blocks(n: usize, groups: &[Group]) -> Vec<Block> {
+fn blocks(n: usize, groups: &[Group<'_>]) -> Vec<Block> {
     let mut blocks = Blocks { done: Vec::new(), pieces: Vec::new(), start: n, end: n };
     for (idx, group) in groups.iter().enumerate() {
         blocks.reserve(group.channels.len());
