@@ -110,7 +110,7 @@ fn summary(report: &QuantizeReport) -> Value {
         "kl": evaluation.and_then(|e| e.kl), "evaluation": evaluation,
         "cpu_seconds": report.cpu_seconds, "floor_cpu_seconds": report.floor_cpu_seconds,
         "wall_seconds": report.wall_seconds, "resumed": report.resumed,
-        "peak_rss_bytes": report.peak_rss_bytes, "peak_rss_bytes_with_evaluation": peak_rss_bytes(),
+        "peak_rss_bytes": report.peak_rss_bytes, "peak_rss_bytes_with_evaluation": report.peak_rss_bytes.max(peak_rss_bytes()),
         "stages": report.stages, "out": report.out,
     })
 }

@@ -50,6 +50,13 @@ fn quantize_without_a_model_takes_the_bundled_one_and_reports_every_key() {
             "out",
         ],
     );
+    let stages = json["stages"].as_array().unwrap();
+    assert!(stages.len() > 1);
+    for stage in stages {
+        check_keys(stage.as_object().unwrap(), &["stage", "cpu_seconds", "wall_seconds"]);
+        let peak = stage["peak_rss_bytes"].as_f64(); // null where the system cannot tell stages apart
+        assert!(peak.is_none_or(|p| p > 0.0 && p <= number(&json, "peak_rss_bytes")));
+    }
     assert_eq!(json["method"], "rosaq");
     assert_eq!(json["out"], text(&out));
     assert!(json["model"].as_str().unwrap().ends_with("tiny-llama"));

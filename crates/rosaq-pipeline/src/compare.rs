@@ -14,7 +14,7 @@ use crate::calibrate::{StatsDir, calibrate};
 use crate::fingerprint::{calibration_fingerprint, model_fingerprint};
 use crate::quantize::f16_bytes;
 use crate::tokens::{source_tokenizer, warn_of_length};
-use crate::usage::{StageTime, reset_peak_rss};
+use crate::usage::StageTime;
 use crate::workdir::lock;
 use crate::{
     CalibrationSet, EvalModel, EvalText, EvalTokens, Evaluation, PipelineError, Progress,
@@ -173,7 +173,6 @@ impl Run<'_> {
             out: job.out.join(name),
             fresh: job.fresh,
         };
-        reset_peak_rss();
         let mut report = quantize(&one, Some(&self.shared), self.progress)?;
         let found = self.measured(&one, &mut report)?;
         let mut differences = differences(s);

@@ -46,5 +46,5 @@ pub use rosaq_rotate::Placement;
 pub use rosaq_saliency::SaliencyRule;
 pub use threads::use_threads;
 pub use tokens::source_tokenizer;
-pub use usage::{StageTime, Stopwatch, peak_rss_bytes, reset_peak_rss};
+pub use usage::{StageTime, Stopwatch, peak_rss_bytes};
 pub use verify::{Verified, verify};
