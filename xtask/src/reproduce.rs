@@ -4,15 +4,15 @@ use std::fs;
 
 use anyhow::Context;
 use rosaq_pipeline::{
-    Channel, MethodSettings, OutputRotation, Placement, Progress, SaliencyRule, SiteChannels,
-    SourceModel, Variant, attention_channels,
+    Channel, MethodSettings, OutputRotation, Paper, Placement, Progress, SaliencyRule,
+    SiteChannels, SourceModel, attention_channels,
 };
 use serde_json::json;
 
 use crate::Outcome;
 use crate::command_flags::{PaperItem, ReproduceFlags};
-use crate::compare::run_variants;
 use crate::output::{prepare, print_json, print_text, table};
+use crate::paper_table::{Baseline, PaperTable, TableRow};
 use crate::quantize::default_out;
 
 /// Channels that table 8 lists.
@@ -32,57 +32,65 @@ pub(crate) fn run(flags: &ReproduceFlags) -> anyhow::Result<Outcome> {
 /// Table 1: all methods at each width. The paper's accuracies on zero-shot tasks are not among the columns yet.
 fn methods(flags: &ReproduceFlags, progress: Progress) -> anyhow::Result<Outcome> {
     let names = ["rtn", "gptq", "awq", "spinquant", "mixed", "rosaq"];
-    let variants = |bits: u8| {
-        names.map(|method| -> anyhow::Result<Variant> {
-            let settings = layer_wise(flags, bits, method)?;
-            Ok(Variant { method: method.to_owned(), settings })
-        })
+    let rows = |settings: &MethodSettings| {
+        names.map(|method| TableRow::new(method, "", on_layers(settings, method))).to_vec()
     };
-    let variants = flags.table.bits.iter().flat_map(|&bits| variants(bits));
-    run_variants(&flags.table, variants.collect::<anyhow::Result<_>>()?, progress)
+    run_table(flags, "1", Baseline::Fp16, rows, progress)
 }
 
 /// Table 2: which eigenvectors are kept in f16.
 fn saliency_rules(flags: &ReproduceFlags, progress: Progress) -> anyhow::Result<Outcome> {
-    let seed = flags.seed;
     let rules = [
-        SaliencyRule::Top,
-        SaliencyRule::Bottom,
-        SaliencyRule::Random { seed },
-        SaliencyRule::TopBottom,
+        ("top", SaliencyRule::Top),
+        ("bottom", SaliencyRule::Bottom),
+        ("random", SaliencyRule::Random { seed: flags.seed }),
+        ("top and bottom", SaliencyRule::TopBottom),
     ];
-    let mut variants = Vec::new();
-    for &bits in &flags.table.bits {
-        for saliency in rules {
-            let settings = MethodSettings { saliency, ..layer_wise(flags, bits, "rosaq")? };
-            variants.push(Variant { method: "rosaq".to_owned(), settings });
-        }
-    }
-    run_variants(&flags.table, variants, progress)
+    let rows = |settings: &MethodSettings| {
+        let with = |saliency| MethodSettings { saliency, ..on_layers(settings, "rosaq") };
+        rules.map(|(name, rule)| TableRow::new("rosaq", name, with(rule))).to_vec()
+    };
+    run_table(flags, "2", Baseline::First, rows, progress)
 }
 
 /// Table 3: what is rotated at the output projection.
 fn output_rotations(flags: &ReproduceFlags, progress: Progress) -> anyhow::Result<Outcome> {
-    let mut variants = Vec::new();
-    for &bits in &flags.table.bits {
-        for output_rotation in
-            [OutputRotation::HeadWise, OutputRotation::Global, OutputRotation::None]
-        {
-            let settings = MethodSettings { output_rotation, ..layer_wise(flags, bits, "rosaq")? };
-            variants.push(Variant { method: "rosaq".to_owned(), settings });
-        }
-    }
-    run_variants(&flags.table, variants, progress)
+    let rotations = [
+        ("head-wise", OutputRotation::HeadWise),
+        ("global", OutputRotation::Global),
+        ("none", OutputRotation::None),
+    ];
+    let rows = |settings: &MethodSettings| {
+        let with =
+            |output_rotation| MethodSettings { output_rotation, ..on_layers(settings, "rosaq") };
+        rotations.map(|(name, rotation)| TableRow::new("rosaq", name, with(rotation))).to_vec()
+    };
+    run_table(flags, "3", Baseline::First, rows, progress)
 }
 
-/// The paper's layer-wise bases, for the methods that have any.
-fn layer_wise(flags: &ReproduceFlags, bits: u8, method: &str) -> anyhow::Result<MethodSettings> {
-    let mut settings = MethodSettings::new(bits, flags.group_size)?;
-    settings.placement = (method == "rosaq").then_some(Placement::Online);
-    settings.salient = flags.salient;
-    settings.salient_per_head = flags.salient_per_head;
-    settings.seed = flags.seed;
-    Ok(settings)
+/// Makes a table: the rows of one width after those of another, as in the paper.
+fn run_table(
+    flags: &ReproduceFlags,
+    number: &'static str,
+    baseline: Baseline,
+    rows: impl Fn(&MethodSettings) -> Vec<TableRow>,
+    progress: Progress,
+) -> anyhow::Result<Outcome> {
+    let mut all = Vec::new();
+    for &bits in &flags.table.bits {
+        let mut settings = MethodSettings::new(bits, flags.group_size)?;
+        settings.salient = flags.salient;
+        settings.salient_per_head = flags.salient_per_head;
+        settings.seed = flags.seed;
+        all.extend(rows(&settings));
+    }
+    PaperTable { number, baseline, rows: all }.run(&flags.table, progress)
+}
+
+/// The paper's layer-wise bases, for the method that has any.
+fn on_layers(settings: &MethodSettings, method: &str) -> MethodSettings {
+    let placement = (method == "rosaq").then_some(Placement::Online);
+    MethodSettings { placement, ..settings.clone() }
 }
 
 fn sampled(flags: &ReproduceFlags, progress: Progress) -> anyhow::Result<SiteChannels> {
@@ -100,7 +108,7 @@ fn top_channels(flags: &ReproduceFlags, progress: Progress) -> anyhow::Result<Ou
     if flags.table.output.json {
         print_json(&json!({
             "layer": found.layer, "site": found.site, "tokens": found.tokens,
-            "original": original, "rotated": rotated,
+            "original": original, "rotated": rotated, "paper": Paper::known().channels,
         }))?;
         return Ok(Outcome::Done);
     }
@@ -129,6 +137,16 @@ fn top_channels(flags: &ReproduceFlags, progress: Progress) -> anyhow::Result<Ou
     ];
     print_text(&format!("layer {}, {}, {} tokens", found.layer, found.site, found.tokens))?;
     print_text(&table(&header, rows))?;
+    for printed in &Paper::known().channels {
+        print_text(&format!(
+            "the paper prints a mean magnitude of {} beside an eigenvalue of {} over {} tokens; as an eigenvalue of xᵀx that \
+             would allow {:.2} at most (√(λ / tokens))",
+            printed.magnitude,
+            printed.eigenvalue,
+            printed.tokens,
+            printed.magnitude_bound()
+        ))?;
+    }
     Ok(Outcome::Done)
 }
 

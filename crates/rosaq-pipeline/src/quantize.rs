@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::bases::{Bases, Learner};
 use crate::calibrate::{StatsDir, calibrate};
-use crate::estimate::floor_operations;
+use crate::estimate::floor_seconds;
 use crate::findings::BlockFindings;
 use crate::fingerprint::{calibration_fingerprint, hex, job_fingerprint, model_fingerprint};
 use crate::report::{QuantizeReport, read_report, write_report};
@@ -233,12 +233,6 @@ fn build_report(
         evaluation: None,
         golden: None,
     }
-}
-
-/// Processor seconds that the unavoidable products would take at `rate` (1e9 operations per second and core): forward pass,
-/// Gram matrices, eigenbases.
-fn floor_seconds(config: &ModelConfig, plan: &QuantPlan, windows: &TokenWindows, rate: f64) -> f64 {
-    floor_operations(config, plan, windows.tokens().len(), windows.context()) / (rate * 1e9)
 }
 
 /// Bytes of the whole model in f16: what the size is compared with.
