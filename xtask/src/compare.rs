@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::Outcome;
 use crate::command_flags::{CompareFlags, TableFlags};
-use crate::output::{command_line, megabytes, prepare, print_json, print_text, table};
+use crate::output::{command_line, make_room, megabytes, prepare, print_json, print_text, table};
 use crate::quantize::default_out;
 
 pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
@@ -30,7 +30,10 @@ pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
             for &bits in &flags.table.bits {
                 for &group_size in &flags.group_size {
                     let settings = flags.settings.settings(bits, group_size, rotation)?;
-                    variants.push(Variant { method: method.clone(), settings });
+                    let variant = Variant { method: method.clone(), settings };
+                    if !variants.contains(&variant) {
+                        variants.push(variant);
+                    }
                 }
             }
         }
@@ -48,6 +51,8 @@ pub(crate) fn run_variants(
     order: RowOrder,
     progress: Progress,
 ) -> anyhow::Result<(CompareJob, Comparison)> {
+    make_room(flags.report.as_deref())?;
+    make_room(flags.csv.as_deref())?;
     let model = flags.model.path();
     let job = CompareJob {
         out: flags.out.clone().unwrap_or_else(|| default_out(&model, "compare")),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::Outcome;
 use crate::command_flags::QuantizeFlags;
 use crate::dry_run;
-use crate::output::{command_line, megabytes, prepare, print_json, print_text, table};
+use crate::output::{command_line, make_room, megabytes, prepare, print_json, print_text, table};
 
 pub(crate) fn run(flags: &QuantizeFlags) -> anyhow::Result<Outcome> {
     let progress = prepare(&flags.output)?;
@@ -20,6 +20,7 @@ pub(crate) fn run(flags: &QuantizeFlags) -> anyhow::Result<Outcome> {
     if flags.dry_run {
         return dry_run::run(&job, flags.output.json, progress);
     }
+    make_room(flags.report.as_deref())?;
     // Read now, so that a text of no use is refused before hours are spent.
     let tokens = if flags.no_eval { None } else { Some(tokens(flags, &job)?) };
     let mut report = quantize(&job, None, progress)?;

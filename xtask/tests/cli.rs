@@ -302,7 +302,12 @@ fn channels_are_shown_before_and_after_their_rotation() {
     let dir = dir();
     let (model, svg) = (fixture("tiny-llama"), dir.path().join("figure.svg"));
     let common = ["--model", text(&model), "--layer", "1", "--json"];
-    let table = run(&[&["reproduce", "table8"], &common[..]].concat()).exits(0).json();
+    let csv = dir.path().join("new/table.csv");
+    let table8 = ["reproduce", "table8", "--csv", text(&csv)];
+    let table = run(&[&table8, &common[..]].concat()).exits(0).json();
+    let csv = fs::read_to_string(&csv).unwrap();
+    assert!(csv.starts_with("basis,rank,index,magnitude,energy\nrotated,1,0,"), "{csv}");
+    assert_eq!(csv.lines().count(), 1 + 10 + 10);
     let energies: Vec<f64> = table["rotated"]
         .as_array()
         .unwrap()
@@ -319,6 +324,32 @@ fn channels_are_shown_before_and_after_their_rotation() {
     assert!(fs::read_to_string(&svg).unwrap().starts_with("<svg"));
     run(&["reproduce", "table8", "--model", text(&model), "--layer", "99"])
         .refused(2, &["--layer", "99"]);
+    // What an item has no use for is not passed over.
+    run(&["reproduce", "figure2", "--csv", "x.csv"]).refused(2, &["--csv"]);
+    run(&["reproduce", "table8", "--report", "x.html"]).refused(2, &["--report"]);
+}
+
+#[test]
+fn files_that_cannot_be_written_are_refused_before_the_work() {
+    let dir = dir();
+    let (file, out) = (dir.path().join("file"), dir.path().join("out"));
+    fs::write(&file, "").unwrap();
+    let (below, model) = (file.join("x"), fixture("tiny-llama"));
+    let compare = ["compare", "--model", text(&model), "--out", text(&out), "--csv"];
+    run(&[&compare[..], &[text(&below)]].concat()).refused(1, &[text(&below)]);
+    run(&[&compare[..], &[text(dir.path())]].concat()).refused(2, &["is a directory"]);
+    quantize(&model, &out, &["--report", text(&below)]).refused(1, &[text(&below)]);
+    assert!(!out.exists() && !work_dir(&out).exists());
+}
+
+#[test]
+fn a_variant_named_twice_is_compared_once() {
+    let dir = dir();
+    let (model, out) = (fixture("tiny-llama"), dir.path().join("out"));
+    let args = ["compare", "--model", text(&model), "--out", text(&out), "--json"];
+    let twice = ["--methods", "rtn,rtn", "--bits", "4,3,4"];
+    let json = run(&[&args[..], &twice, &SMALL].concat()).exits(0).json();
+    assert_eq!(json["rows"].as_array().unwrap().len(), 1 + 2);
 }
 
 #[test]

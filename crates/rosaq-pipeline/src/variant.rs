@@ -4,7 +4,7 @@ use rosaq_methods::{MethodSettings, OutputRotation};
 use rosaq_saliency::SaliencyRule;
 
 /// One row to be: a method at a width.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Variant {
     /// The method's name.
     pub method: String,
