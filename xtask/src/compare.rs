@@ -4,13 +4,15 @@ use std::fs;
 
 use anyhow::Context;
 use rosaq_pipeline::{
-    CompareJob, CompareRow, Comparison, Progress, Variant, compare, find, write_comparison_html,
+    CompareJob, CompareRow, Comparison, Progress, RowOrder, Variant, compare, find,
+    write_comparison_html,
 };
+use serde::Serialize;
 use serde_json::json;
 
 use crate::Outcome;
 use crate::command_flags::{CompareFlags, TableFlags};
-use crate::output::{command_line, megabytes, prepare, print_json, print_text, table};
+use crate::output::{command_line, make_room, megabytes, prepare, print_json, print_text, table};
 use crate::quantize::default_out;
 
 pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
@@ -28,33 +30,44 @@ pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
             for &bits in &flags.table.bits {
                 for &group_size in &flags.group_size {
                     let settings = flags.settings.settings(bits, group_size, rotation)?;
-                    variants.push(Variant { method: method.clone(), settings });
+                    let variant = Variant { method: method.clone(), settings };
+                    if !variants.contains(&variant) {
+                        variants.push(variant);
+                    }
                 }
             }
         }
     }
-    run_variants(&flags.table, variants, progress)
+    let (job, found) = run_variants(&flags.table, variants, RowOrder::Quality, progress)?;
+    write_csv(&flags.table, &found.rows)?;
+    print(&job, &found, flags.table.output.json)?;
+    Ok(Outcome::Done)
 }
 
-/// Compares `variants`, prints their table and writes it to the files that were asked for.
+/// Compares `variants` and writes the page that was asked for.
 pub(crate) fn run_variants(
     flags: &TableFlags,
     variants: Vec<Variant>,
+    order: RowOrder,
     progress: Progress,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<(CompareJob, Comparison)> {
+    make_room(flags.report.as_deref())?;
+    make_room(flags.csv.as_deref())?;
     let model = flags.model.path();
     let job = CompareJob {
         out: flags.out.clone().unwrap_or_else(|| default_out(&model, "compare")),
         calibration: flags.calibration.set(),
         text: flags.text.text(),
         fresh: flags.fresh,
+        order,
         model,
         variants,
     };
     let found = compare(&job, progress)?;
-    write_files(flags, &job, &found)?;
-    print(&job, &found, flags.output.json)?;
-    Ok(Outcome::Done)
+    if let Some(path) = &flags.report {
+        write_comparison_html(&job.model, &found, command_line(), path)?;
+    }
+    Ok((job, found))
 }
 
 /// Prints a comparison as a table for people or as one JSON object.
@@ -78,35 +91,29 @@ fn print(job: &CompareJob, found: &Comparison, json: bool) -> anyhow::Result<()>
             "peak MB",
         ];
         print_text(&table(&header, found.rows.iter().map(cells)))?;
-        if let Some(time) = &found.calibration {
-            let seconds = time.cpu_seconds;
-            print_text(&format!("calibration, shared by all: {seconds:.1} CPU s"))?;
-        }
-        print_text(&format!("checkpoints and statistics are kept in {}", job.out.display()))?;
+        print_where(job, found)?;
     }
     Ok(())
 }
 
-/// The table as the files that were asked for.
-fn write_files(flags: &TableFlags, job: &CompareJob, found: &Comparison) -> anyhow::Result<()> {
-    if let Some(path) = &flags.report {
-        write_comparison_html(&job.model, found, command_line(), path)?;
+/// What stands below a table for people.
+pub(crate) fn print_where(job: &CompareJob, found: &Comparison) -> anyhow::Result<()> {
+    if let Some(time) = &found.calibration {
+        let seconds = time.cpu_seconds;
+        print_text(&format!("calibration, shared by all: {seconds:.1} CPU s"))?;
     }
-    if let Some(path) = &flags.csv {
-        let csv =
-            csv(&found.rows).with_context(|| format!("cannot write \"{}\"", path.display()))?;
-        fs::write(path, csv).with_context(|| format!("cannot write \"{}\"", path.display()))?;
-    }
-    Ok(())
+    print_text(&format!("checkpoints and statistics are kept in {}", job.out.display()))
 }
 
-/// The rows as comma-separated values, in full precision.
-fn csv(rows: &[CompareRow]) -> anyhow::Result<Vec<u8>> {
+/// Rows as comma-separated values in full precision, if they were asked for.
+pub(crate) fn write_csv(flags: &TableFlags, rows: &[impl Serialize]) -> anyhow::Result<()> {
+    let Some(path) = &flags.csv else { return Ok(()) };
+    let failed = || format!("cannot write \"{}\"", path.display());
     let mut writer = csv::Writer::from_writer(Vec::new());
     for row in rows {
-        writer.serialize(row)?;
+        writer.serialize(row).with_context(failed)?;
     }
-    Ok(writer.into_inner()?)
+    fs::write(path, writer.into_inner().with_context(failed)?).with_context(failed)
 }
 
 fn cells(row: &CompareRow) -> Vec<String> {

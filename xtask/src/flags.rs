@@ -1,6 +1,6 @@
 //! The flags that commands share. One meaning each, wherever they appear.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rosaq_pipeline::{
@@ -62,7 +62,8 @@ impl ModelFlags {
 
 /// A file or directory of the bundled fixtures.
 pub(crate) fn bundled(name: &str) -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures")).join(name)
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).join("fixtures").join(name)
 }
 
 /// The calibration set.

@@ -8,6 +8,8 @@ mod eval;
 mod flags;
 mod logits;
 mod output;
+mod paper_channels;
+mod paper_table;
 mod quantize;
 mod reproduce;
 mod tidy;

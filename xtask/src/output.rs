@@ -1,6 +1,8 @@
 //! Tables for people, JSON for scripts, exit codes for shells.
 
+use std::fs;
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
@@ -31,6 +33,19 @@ pub(crate) fn command_line() -> Option<String> {
         })
         .collect();
     Some(format!("cargo xtask {}", args.join(" ")))
+}
+
+/// Makes the directory of a file to be written, so that a path of no use is refused before hours are spent.
+pub(crate) fn make_room(file: Option<&Path>) -> anyhow::Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    let failed = || format!("cannot write \"{}\"", file.display());
+    if let Some(dir) = file.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        fs::create_dir_all(dir).with_context(failed)?;
+    }
+    if file.is_dir() {
+        anyhow::bail!("{}: it is a directory", failed());
+    }
+    Ok(())
 }
 
 /// One JSON object on standard output.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::Outcome;
 use crate::command_flags::QuantizeFlags;
 use crate::dry_run;
-use crate::output::{command_line, megabytes, prepare, print_json, print_text, table};
+use crate::output::{command_line, make_room, megabytes, prepare, print_json, print_text, table};
 
 pub(crate) fn run(flags: &QuantizeFlags) -> anyhow::Result<Outcome> {
     let progress = prepare(&flags.output)?;
@@ -20,6 +20,7 @@ pub(crate) fn run(flags: &QuantizeFlags) -> anyhow::Result<Outcome> {
     if flags.dry_run {
         return dry_run::run(&job, flags.output.json, progress);
     }
+    make_room(flags.report.as_deref())?;
     // Read now, so that a text of no use is refused before hours are spent.
     let tokens = if flags.no_eval { None } else { Some(tokens(flags, &job)?) };
     let mut report = quantize(&job, None, progress)?;
@@ -110,7 +111,7 @@ fn summary(report: &QuantizeReport) -> Value {
         "kl": evaluation.and_then(|e| e.kl), "evaluation": evaluation,
         "cpu_seconds": report.cpu_seconds, "floor_cpu_seconds": report.floor_cpu_seconds,
         "wall_seconds": report.wall_seconds, "resumed": report.resumed,
-        "peak_rss_bytes": report.peak_rss_bytes, "peak_rss_bytes_with_evaluation": peak_rss_bytes(),
+        "peak_rss_bytes": report.peak_rss_bytes, "peak_rss_bytes_with_evaluation": report.peak_rss_bytes.max(peak_rss_bytes()),
         "stages": report.stages, "out": report.out,
     })
 }

@@ -105,16 +105,60 @@ fn so_does_one_with_a_basis_for_each_site() {
 }
 
 #[test]
-fn a_run_killed_again_and_again_gets_to_the_end() {
-    let job = Job::new(&[]);
+fn so_does_one_that_makes_errors_good_in_later_channels() {
+    check_kills(&Job::new(&["--method", "gptq", "--act-order", "--scale-steps", "3"]), 3);
+}
+
+/// Learned once for all blocks, then for the heads of each block: both must come out the same after a kill.
+const LEARNED: [&str; 4] = ["--method", "spinquant", "--learning-steps", "2"];
+
+#[test]
+fn so_does_one_that_learns_its_rotations() {
+    check_kills(&Job::new(&LEARNED), 4);
+}
+
+/// Kills one run several times, each a little later after its restart.
+fn check_repeated_kills(job: &Job, rounds: u32) {
     let (undisturbed, duration) = job.undisturbed();
     let out = job.out("out");
-    let rounds = 6;
     for round in 0..rounds {
         let delay = duration * (round + 1) / (2 * rounds);
         watch_and_kill(job.spawn(&out), delay, &out, &undisturbed);
     }
     job.check_goes_on(&out, &undisturbed);
+}
+
+#[test]
+fn a_run_killed_again_and_again_gets_to_the_end() {
+    check_repeated_kills(&Job::new(&[]), 6);
+}
+
+#[test]
+fn so_does_learning_killed_again_and_again() {
+    check_repeated_kills(&Job::new(&LEARNED), 4);
+}
+
+/// A learned rotation is kept before the first block is made and taken up again, not learned anew.
+#[test]
+fn what_was_learned_is_taken_up_again() {
+    let job = Job::new(&LEARNED);
+    let (undisturbed, out) = (job.out("undisturbed"), job.out("out"));
+    let first = run(&job.args(&undisturbed));
+    assert!(first.exits(0).stderr.contains("learn: done"), "{first:#?}");
+    let mut child = job.spawn(&out);
+    let kept = work_dir(&out).join("rotation.json");
+    while !kept.exists() && child.try_wait().unwrap().is_none() {
+        sleep(LOOK);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    if !kept.exists() {
+        return check_same_files(&out, &undisturbed); // a machine that was too fast to be caught
+    }
+    let ended = run(&job.args(&out));
+    ended.exits(0);
+    assert!(!ended.stderr.contains("learn: done"), "{ended:#?}");
+    check_same_files(&out, &undisturbed);
 }
 
 #[test]

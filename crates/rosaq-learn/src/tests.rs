@@ -1,6 +1,7 @@
 //! The gradient against finite differences, and whole learning runs.
 
 use faer::{Mat, MatRef};
+use proptest::prelude::*;
 use rosaq_quant::Grid;
 use rosaq_rotate::{hadamard_rotation, random_orthogonal, randomized_hadamard};
 use rosaq_tensor::Matrix;
@@ -179,6 +180,36 @@ fn assert_orthogonal(r: &Mat<f64>) {
     let defect = r.transpose() * r - Mat::<f64>::identity(r.ncols(), r.ncols());
     // Rounding of a hundred solutions.
     assert!(defect.norm_max() < 1e-11, "{}", defect.norm_max());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn rotations_stay_orthogonal_whatever_the_steps(
+        seed: u64, n in 4_usize..40, n_steps in 1_usize..12, batch in 1_usize..4,
+        learning_rate in 1e-3..30.0, momentum in 0.0..0.99, silent: bool, inputs: bool,
+    ) {
+        let grid = Grid::asymmetric(3).unwrap();
+        let side = if inputs { Side::Input } else { Side::Output };
+        let mut problems = vec![problem(n, n, side, grid, seed), problem(n, n, Side::Input, grid, !seed)];
+        if silent {
+            // One direction is all that is ever heard.
+            let weight = Matrix::new(n, n, problems[0].w().col_iter().flat_map(|c| c.iter().copied()).collect());
+            let gram = Mat::<f64>::from_fn(n, n, |i, j| if i == 0 && j == 0 { 1e9 } else { 0.0 });
+            problems.push(Problem::new(weight, gram.as_ref(), grid, 3, side).unwrap());
+        }
+        let options = LearnOptions {
+            n_steps, batch, learning_rate, momentum, seed, n_checks: n_steps, ..Default::default()
+        };
+        let learned =
+            learn(random_orthogonal(n, seed), &problems[..], &options, &mut |_, _| {}).unwrap();
+        assert_orthogonal(&learned.rotation);
+        prop_assert!(learned.loss_after <= learned.loss_before);
+        // The best of the rotations met is kept, usually an early one at such rates; the last is held to the same by the
+        // losses, which a matrix that is no rotation would blow up or turn to NaN.
+        prop_assert!(learned.losses.iter().chain(learned.checks.iter().map(|c| &c.loss)).all(|l| l.is_finite()));
+    }
 }
 
 fn few_steps() -> LearnOptions {

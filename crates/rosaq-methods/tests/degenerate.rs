@@ -2,17 +2,20 @@
 //! learned.
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
+use faer::Mat;
 use rosaq_calib::{LayerStats, Requirements, StatsCollector, TokenWeighting};
-use rosaq_learn::LearnOptions;
+use rosaq_learn::{LearnOptions, learn};
 use rosaq_methods::{
-    Basis, BlockBases, BlockInput, METHODS, Method, MethodError, MethodSettings, QuantPlan,
-    QuantizedBlock, head_bases, learn_heads, quantize_block, residual_basis, residual_problems,
+    Basis, BlockBases, BlockInput, HeadScope, METHODS, Method, MethodError, MethodSettings,
+    OutputRotation, QuantPlan, QuantizedBlock, find, head_bases, learn_heads, quantize_block,
+    residual_basis, residual_problems,
 };
 use rosaq_model::{
     ActivationObserver, ActivationSite, BlockRotations, BlockWeights, LINEAR_ROLES, LinearWeights,
     ModelConfig, Role, SITES,
 };
-use rosaq_rotate::random_orthogonal;
+use rosaq_rotate::{Placement, random_orthogonal};
+use rosaq_saliency::SaliencyRule;
 use rosaq_tensor::Matrix;
 
 fn config() -> ModelConfig {
@@ -71,27 +74,39 @@ fn statistics(config: &ModelConfig, tokens: usize, x: impl Fn(usize, usize) -> f
 
 fn quantize(
     method: &dyn Method,
+    settings: &MethodSettings,
     config: &ModelConfig,
     stats: &LayerStats,
     block: &BlockWeights,
 ) -> Result<QuantizedBlock, MethodError> {
-    let plan = method.plan(config, &MethodSettings::new(3, 16).unwrap())?;
+    let plan = method.plan(config, settings)?;
     let options = LearnOptions { n_steps: 3, ..LearnOptions::default() };
+    let learned = match plan.residual.map(|r| r.basis) {
+        Some(Basis::Hadamard { .. }) => Some(learned(&plan, stats, block, &options)?),
+        _ => None,
+    };
     let basis = |site| match plan.residual.map(|r| r.basis) {
         Some(Basis::Eigen(first)) => {
             residual_basis(stats.gram(site).unwrap().view(), first, 0, site)
         }
-        _ => Ok(random_orthogonal(config.hidden_size, 1)),
+        _ => Ok(learned.clone().unwrap_or_else(|| random_orthogonal(config.hidden_size, 1))),
     };
-    let attention = basis(ActivationSite::AttentionInput)?;
-    let bases = BlockBases { mlp: attention.clone(), next: attention.clone(), attention };
+    let (attention, mlp) =
+        (basis(ActivationSite::AttentionInput)?, basis(ActivationSite::MlpInput)?);
+    // Where one basis serves all, the stream is turned by it alone.
+    let absorbed = plan.residual.is_some_and(|r| r.placement == Placement::Absorbed);
+    let mlp = if absorbed { attention.clone() } else { mlp };
+    let bases = BlockBases { mlp, next: attention.clone(), attention };
     let input =
         BlockInput { config, layer: 0, stats: Some(stats), bases: Some(&bases), heads: None };
-    let heads = match plan.heads.map(|h| h.basis) {
+    let heads = match plan.heads.map(|h| (h.basis, h.scope)) {
         None => None,
-        Some(Basis::Eigen(first)) => Some(head_bases(config, stats, first, 0)?),
-        Some(Basis::Hadamard { .. }) => {
-            learnable(&plan, stats, block)?;
+        Some((Basis::Eigen(first), HeadScope::AllHeads)) => {
+            let site = ActivationSite::HeadsOutput;
+            Some(vec![residual_basis(stats.gram(site).unwrap().view(), first, 0, site)?])
+        }
+        Some((Basis::Eigen(first), _)) => Some(head_bases(config, stats, first, 0)?),
+        Some((Basis::Hadamard { .. }, _)) => {
             let starts = (0..2).map(|seed| random_orthogonal(config.head_dim, seed)).collect();
             Some(learn_heads(&plan, input, block.clone(), starts, &options)?)
         }
@@ -99,12 +114,42 @@ fn quantize(
     quantize_block(&plan, BlockInput { heads: heads.as_deref(), ..input }, block.clone())
 }
 
-fn learnable(
+/// A rotation of the residual learned on this block alone.
+fn learned(
     plan: &QuantPlan,
     stats: &LayerStats,
     block: &BlockWeights,
-) -> Result<(), MethodError> {
-    residual_problems(plan, 0, stats, block.clone()).map(drop)
+    options: &LearnOptions,
+) -> Result<Mat<f64>, MethodError> {
+    let problems = residual_problems(plan, 0, stats, block.clone())?;
+    let n = block.attention_norm.len();
+    let found = learn(random_orthogonal(n, 1), &problems[..], options, &mut |_, _| {})
+        .map_err(|source| MethodError::Learning { layer: 0, source })?;
+    let defect = found.rotation.transpose() * &found.rotation - Mat::<f64>::identity(n, n);
+    assert!(defect.norm_max() < 1e-5 && found.loss_after <= found.loss_before);
+    Ok(found.rotation)
+}
+
+/// Settings of every kind that a method may or may not heed.
+fn settings() -> Vec<MethodSettings> {
+    let plain = || MethodSettings::new(3, 16).unwrap();
+    let with = |change: fn(&mut MethodSettings)| {
+        let mut settings = plain();
+        change(&mut settings);
+        settings
+    };
+    vec![
+        plain(),
+        MethodSettings::new(2, 7).unwrap(), // groups that end short
+        MethodSettings::new(8, 200).unwrap(),
+        with(|s| s.act_order = true),
+        with(|s| s.scale_steps = Some(4)),
+        with(|s| s.placement = Some(Placement::Online)),
+        with(|s| s.placement = Some(Placement::Shortcut)),
+        with(|s| s.saliency = SaliencyRule::Bottom),
+        with(|s| s.output_rotation = OutputRotation::Global),
+        with(|s| s.output_rotation = OutputRotation::None),
+    ]
 }
 
 #[track_caller]
@@ -112,22 +157,39 @@ fn check(name: &str, stats: impl Fn(&ModelConfig) -> LayerStats, weight_scale: f
     let config = config();
     let (stats, block) = (stats(&config), block(&config, weight_scale));
     for method in METHODS {
-        let quantized = match quantize(*method, &config, &stats, &block) {
-            Ok(quantized) => quantized.block,
-            Err(error) => {
-                // Nothing can be learned from silence; everything else can be done.
-                let silent = matches!(&error, MethodError::Learning { layer: 0, .. });
-                assert!(silent && name == "all zero", "{name}, {}: {error}", method.name());
-                continue;
-            }
-        };
-        for role in LINEAR_ROLES {
-            let packed = &quantized.linear(role).weight;
-            let mut values = vec![0.0; packed.out_features * packed.in_features];
-            packed.dequantize_rows_into(0..packed.out_features, &mut values);
-            let finite = values.iter().all(|v| v.is_finite());
-            assert!(finite, "{name}, {}: {role} is not finite", method.name());
+        for settings in settings() {
+            check_one(name, *method, &settings, &config, &stats, &block);
         }
+    }
+}
+
+#[track_caller]
+fn check_one(
+    name: &str,
+    method: &dyn Method,
+    settings: &MethodSettings,
+    config: &ModelConfig,
+    stats: &LayerStats,
+    block: &BlockWeights,
+) {
+    let name = format!("{name}, {}, {settings:?}", method.name());
+    let quantized = match quantize(method, settings, config, stats, block) {
+        Ok(quantized) => quantized.block,
+        // A setting that the method refuses whatever the numbers.
+        Err(MethodError::Setting { .. }) if settings.placement.is_some() => return,
+        Err(error) => {
+            // Nothing can be learned from silence; everything else can be done.
+            let silent = matches!(&error, MethodError::Learning { layer: 0, .. });
+            assert!(silent && name.starts_with("all zero"), "{name}: {error}");
+            return;
+        }
+    };
+    for role in LINEAR_ROLES {
+        let packed = &quantized.linear(role).weight;
+        let mut values = vec![0.0; packed.out_features * packed.in_features];
+        packed.dequantize_rows_into(0..packed.out_features, &mut values);
+        let finite = values.iter().all(|v| v.is_finite());
+        assert!(finite, "{name}: {role} is not finite");
     }
 }
 
@@ -180,4 +242,27 @@ fn a_sink_token() {
         },
         0.1,
     );
+}
+
+/// Channels of one magnitude leave AWQ nothing to scale whatever the exponent, as alpha 0 does everywhere.
+#[test]
+fn awq_without_scales_and_clipping_is_rtn() {
+    let config = config();
+    let signs = |t: usize, i: usize| if (t * 7 + i * i * 3 + t * i) % 5 < 2 { 1.0 } else { -1.0 };
+    let stats = statistics(&config, 64, signs);
+    let mut block = block(&config, 0.1);
+    block.attention_norm.fill(1.0);
+    block.mlp_norm.fill(1.0);
+    let [awq, rtn] = ["awq", "rtn"].map(|name| {
+        let mut plan =
+            find(name).unwrap().plan(&config, &MethodSettings::new(3, 16).unwrap()).unwrap();
+        assert_eq!(plan.scaled, [name == "awq"; 4]);
+        plan.linears.iter_mut().for_each(|linear| linear.clip = false);
+        let input =
+            BlockInput { config: &config, layer: 0, stats: Some(&stats), bases: None, heads: None };
+        quantize_block(&plan, input, block.clone()).unwrap().block
+    });
+    for role in LINEAR_ROLES {
+        assert!(awq.linear(role).weight == rtn.linear(role).weight, "{role}");
+    }
 }

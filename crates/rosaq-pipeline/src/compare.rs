@@ -5,30 +5,22 @@ use std::fs;
 use std::path::PathBuf;
 
 use rosaq_calib::Requirements;
-use rosaq_methods::{MethodSettings, OutputRotation, find};
+use rosaq_methods::find;
 use rosaq_model::SourceModel;
-use rosaq_saliency::SaliencyRule;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::calibrate::{StatsDir, calibrate};
 use crate::fingerprint::{calibration_fingerprint, model_fingerprint};
 use crate::quantize::f16_bytes;
 use crate::tokens::{source_tokenizer, warn_of_length};
-use crate::usage::{StageTime, reset_peak_rss};
+use crate::usage::StageTime;
+use crate::variant::{Variant, differences, directory_name};
 use crate::workdir::lock;
 use crate::{
     CalibrationSet, EvalModel, EvalText, EvalTokens, Evaluation, PipelineError, Progress,
     QuantizeJob, QuantizeReport, Reference, Stopwatch, quantize, write_report,
 };
-
-/// One row to be: a method at a width.
-#[derive(Debug, Clone)]
-pub struct Variant {
-    /// The method's name.
-    pub method: String,
-    /// Its settings.
-    pub settings: MethodSettings,
-}
 
 /// A comparison.
 #[derive(Debug, Clone)]
@@ -43,8 +35,19 @@ pub struct CompareJob {
     pub text: EvalText,
     /// Where the checkpoints go, one directory each.
     pub out: PathBuf,
+    /// How the rows are sorted.
+    pub order: RowOrder,
     /// Start over instead of resuming.
     pub fresh: bool,
+}
+
+/// The order of a table's rows below FP16.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowOrder {
+    /// By falling quality (KL divergence).
+    Quality,
+    /// As the variants are given.
+    Given,
 }
 
 /// One row of the table.
@@ -58,6 +61,10 @@ pub struct CompareRow {
     pub bits: Option<u8>,
     /// Channels that share a scale.
     pub group_size: Option<usize>,
+    /// Channels kept in f16 at linears that read the residual.
+    pub salient: Option<u64>,
+    /// The same of each head at the output projection.
+    pub salient_per_head: Option<u64>,
     /// Stored bits a quantized weight, everything counted.
     pub bits_per_weight: f64,
     /// Information bits of the linears alone.
@@ -79,7 +86,7 @@ pub struct CompareRow {
 /// A finished comparison.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
-    /// FP16 first, then the others by falling quality (KL divergence).
+    /// FP16 first, then the others in the order asked for.
     pub rows: Vec<CompareRow>,
     /// What the calibration took that all methods share; `None` when it had been done before or no method needed it.
     pub calibration: Option<StageTime>,
@@ -118,7 +125,9 @@ pub fn compare(job: &CompareJob, progress: Progress) -> Result<Comparison, Pipel
     for variant in job.variants.iter().filter(|v| v.method != "fp16") {
         rows.push(run.row(variant)?);
     }
-    rows.sort_by(|a, b| a.kl.partial_cmp(&b.kl).unwrap_or(Ordering::Equal));
+    if job.order == RowOrder::Quality {
+        rows.sort_by(|a, b| a.kl.partial_cmp(&b.kl).unwrap_or(Ordering::Equal));
+    }
     rows.insert(0, fp16_row(&source, run.reference_perplexity()?));
     Ok(Comparison { rows, calibration })
 }
@@ -173,7 +182,6 @@ impl Run<'_> {
             out: job.out.join(name),
             fresh: job.fresh,
         };
-        reset_peak_rss();
         let mut report = quantize(&one, Some(&self.shared), self.progress)?;
         let found = self.measured(&one, &mut report)?;
         let mut differences = differences(s);
@@ -181,11 +189,15 @@ impl Run<'_> {
         if find(&variant.method)?.rotates_residual() && s.placement.is_none() {
             differences.splice(0..0, report.placement.clone());
         }
+        let count = |key: &str| report.settings.get(key).and_then(Value::as_u64);
+        let (salient, salient_per_head) = (count("salient"), count("salient_per_head"));
         Ok(CompareRow {
             method: report.method,
             settings: differences.join(", "),
             bits: Some(s.bits.get()),
             group_size: Some(s.group_size),
+            salient,
+            salient_per_head,
             bits_per_weight: report.bits_per_weight,
             weight_bits: report.weight_bits,
             total_bytes: report.total_bytes,
@@ -234,42 +246,6 @@ impl Run<'_> {
     }
 }
 
-/// A name that tells apart every combination of settings, so that comparisons can share a directory.
-fn directory_name(variant: &Variant) -> String {
-    let s = &variant.settings;
-    let mut parts = vec![format!("{}-int{}-g{}", variant.method, s.bits.get(), s.group_size)];
-    parts.extend(differences(s).into_iter().map(|part| part.replace([' ', '='], "")));
-    parts.join("-")
-}
-
-/// What was set beyond width and group size, in words.
-fn differences(s: &MethodSettings) -> Vec<String> {
-    let mut parts = Vec::new();
-    if s.preset.is_some() {
-        parts.push("paper".to_owned());
-    }
-    parts.extend(s.placement.map(|placement| placement.to_string()));
-    parts.extend(s.salient.map(|k| format!("k{k}")));
-    parts.extend(s.salient_per_head.map(|k| format!("h{k}")));
-    if s.saliency != SaliencyRule::Top {
-        parts.push(s.saliency.to_string());
-    }
-    match s.output_rotation {
-        OutputRotation::HeadWise => {}
-        OutputRotation::Global => parts.push("o global".to_owned()),
-        OutputRotation::None => parts.push("o none".to_owned()),
-    }
-    if s.act_order {
-        parts.push("actorder".to_owned());
-    }
-    parts.extend(s.scale_steps.map(|steps| format!("s{steps}")));
-    parts.extend(s.learning_steps.map(|steps| format!("l{steps}")));
-    if s.seed != 0 {
-        parts.push(format!("seed{}", s.seed));
-    }
-    parts
-}
-
 /// Statistics that several methods share.
 #[derive(Debug, Clone)]
 pub struct SharedStatistics {
@@ -293,6 +269,8 @@ fn fp16_row(source: &SourceModel, perplexity: f64) -> CompareRow {
         settings: String::new(),
         bits: None,
         group_size: None,
+        salient: None,
+        salient_per_head: None,
         bits_per_weight: 16.0,
         weight_bits: 16.0,
         total_bytes: f16_bytes(source.config()),

@@ -145,14 +145,20 @@ fn peak_bytes(config: &ModelConfig, hidden: u64, statistics: u64, tables_f16: u6
     base + calibrating.max(quantizing).max(tables_f16 * 2 + tables_f16)
 }
 
-/// Products that no implementation can avoid: the dense pass with its causal attention, Gram matrices (half, by symmetry),
-/// and eigenbases (a symmetric eigenproblem with vectors takes about 9 n³).
-pub(crate) fn floor_operations(
+/// Processor seconds that the unavoidable products would take at `rate` (1e9 operations per second and core): forward pass,
+/// Gram matrices, eigenbases.
+pub(crate) fn floor_seconds(
     config: &ModelConfig,
     plan: &QuantPlan,
-    tokens: usize,
-    length: usize,
+    windows: &TokenWindows,
+    rate: f64,
 ) -> f64 {
+    floor_operations(config, plan, windows.tokens().len(), windows.context()) / (rate * 1e9)
+}
+
+/// Products that no implementation can avoid: the dense pass with its causal attention, Gram matrices (half, by symmetry),
+/// and eigenbases (a symmetric eigenproblem with vectors takes about 9 n³).
+fn floor_operations(config: &ModelConfig, plan: &QuantPlan, tokens: usize, length: usize) -> f64 {
     let (t, layers, d) = (tokens as f64, config.n_layers as f64, config.hidden_size as f64);
     let linears = 2.0 * t * config.quantizable_weights() as f64;
     // Scores and weighted values, two products each over half the positions.

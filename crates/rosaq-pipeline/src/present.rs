@@ -147,7 +147,7 @@ fn stage(time: &crate::StageTime) -> Stage {
         name: time.stage.clone(),
         wall_seconds: time.wall_seconds,
         cpu_seconds: time.cpu_seconds,
-        peak_rss_bytes: None,
+        peak_rss_bytes: time.peak_rss_bytes,
     }
 }
 

@@ -10,12 +10,13 @@ use rosaq_checkpoint::{
 };
 use rosaq_methods::{BlockInput, QuantPlan, find, quantize_block};
 use rosaq_model::{LINEAR_ROLES, ModelConfig, SourceModel};
+use rosaq_rotate::Placement;
 use rosaq_text::TokenWindows;
 use serde_json::json;
 
 use crate::bases::{Bases, Learner};
 use crate::calibrate::{StatsDir, calibrate};
-use crate::estimate::floor_operations;
+use crate::estimate::floor_seconds;
 use crate::findings::BlockFindings;
 use crate::fingerprint::{calibration_fingerprint, hex, job_fingerprint, model_fingerprint};
 use crate::report::{QuantizeReport, read_report, write_report};
@@ -109,8 +110,10 @@ impl Prepared<'_> {
         let staging = &work.staging();
         let learner = Learner { source, work, progress };
         let bases = Bases::new(source.config(), &stats, plan, Some(learner))?;
-        if bases.learning.is_some() {
-            stages.push(watch.stop("learn"));
+        match plan.residual.map(|r| r.placement) {
+            _ if bases.learning.is_some() => stages.push(watch.stop("learn")),
+            Some(Placement::Absorbed) => stages.push(watch.stop("rotation")),
+            _ => {} // bases of sites are found block by block
         }
         let watch = Stopwatch::start();
         let (requirements, findings) = (self.requirements, work.root());
@@ -218,18 +221,18 @@ fn build_report(
         blocks: Vec::new(),
         floor_cpu_seconds: None,
         wall_seconds: time.wall_seconds,
-        peak_rss_bytes: peak_rss_bytes(),
+        // The system's figure is that of the last stage alone where stages can be told apart.
+        peak_rss_bytes: stages
+            .iter()
+            .map(|s| s.peak_rss_bytes)
+            .max()
+            .flatten()
+            .max(peak_rss_bytes()),
         stages,
         out: job.out.display().to_string(),
         evaluation: None,
         golden: None,
     }
-}
-
-/// Processor seconds that the unavoidable products would take at `rate` (1e9 operations per second and core): forward pass,
-/// Gram matrices, eigenbases.
-fn floor_seconds(config: &ModelConfig, plan: &QuantPlan, windows: &TokenWindows, rate: f64) -> f64 {
-    floor_operations(config, plan, windows.tokens().len(), windows.context()) / (rate * 1e9)
 }
 
 /// Bytes of the whole model in f16: what the size is compared with.

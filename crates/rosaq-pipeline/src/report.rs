@@ -39,7 +39,7 @@ pub struct QuantizeReport {
     pub floor_cpu_seconds: Option<f64>,
     /// Wall seconds of the same.
     pub wall_seconds: f64,
-    /// Largest resident set of the process up to then.
+    /// Largest resident set of the process in these seconds (since its start where the system cannot tell).
     pub peak_rss_bytes: Option<u64>,
     /// How the rotation was learned, where it was.
     pub learning: Option<Learning>,
@@ -49,7 +49,7 @@ pub struct QuantizeReport {
     pub role_bits: Vec<f64>,
     /// What was found in each block.
     pub blocks: Vec<BlockFindings>,
-    /// Time by stage.
+    /// Time and memory by stage.
     pub stages: Vec<StageTime>,
     /// The checkpoint.
     pub out: String,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use cpu_time::ProcessTime;
 use serde::{Deserialize, Serialize};
 
-/// Time spent in one stage.
+/// Time and memory of one stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageTime {
     /// The stage's name.
@@ -14,23 +14,28 @@ pub struct StageTime {
     pub cpu_seconds: f64,
     /// Seconds on the wall.
     pub wall_seconds: f64,
+    /// Largest resident set of the process between the stage's start and its end, in bytes; `None` where the system cannot
+    /// tell stages apart.
+    pub peak_rss_bytes: Option<u64>,
 }
 
-/// Measures stages one after another.
+/// Measures a stage. Stages follow one another: starting one forgets the peak memory of what came before.
 #[derive(Debug)]
 pub struct Stopwatch {
     cpu: ProcessTime,
     wall: Instant,
+    /// Whether the peak memory is that since the start.
+    own_peak: bool,
 }
 
 impl Stopwatch {
     /// Starts now.
     #[must_use]
     pub fn start() -> Self {
-        Self { cpu: ProcessTime::now(), wall: Instant::now() }
+        Self { own_peak: reset_peak_rss(), cpu: ProcessTime::now(), wall: Instant::now() }
     }
 
-    /// The time since the start, called `stage`.
+    /// Time and memory since the start, called `stage`.
     #[must_use]
     pub fn stop(&self, stage: &str) -> StageTime {
         let seconds = |d: Duration| (d.as_secs_f64() * 1000.0).round() / 1000.0;
@@ -38,17 +43,18 @@ impl Stopwatch {
             stage: stage.to_owned(),
             cpu_seconds: seconds(self.cpu.elapsed()),
             wall_seconds: seconds(self.wall.elapsed()),
+            peak_rss_bytes: if self.own_peak { peak_rss_bytes() } else { None },
         }
     }
 }
 
-/// Forgets the largest resident set so far, where the system can (Linux), so that stages can be told apart.
-pub fn reset_peak_rss() {
+/// Forgets the largest resident set so far, so that stages can be told apart; says whether the system can do so (Linux).
+fn reset_peak_rss() -> bool {
     const PEAK: &str = "5"; // proc(5), clear_refs: reset the peak resident set
-    let _ = std::fs::write("/proc/self/clear_refs", PEAK); // elsewhere the peak stays the process's
+    std::fs::write("/proc/self/clear_refs", PEAK).is_ok()
 }
 
-/// The largest resident set of this process since the start or the last [`reset_peak_rss`], in bytes; `None` where the system does not say.
+/// The largest resident set of this process since its start or that of the last [`Stopwatch`], in bytes; `None` where the system does not say.
 #[must_use]
 pub fn peak_rss_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

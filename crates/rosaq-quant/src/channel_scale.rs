@@ -102,12 +102,54 @@ fn rounding_loss(
 #[cfg(test)]
 mod tests {
     use faer::Mat;
+    use proptest::prelude::*;
+    use rosaq_pack::{ChannelOrder, Segment};
 
     use super::*;
+    use crate::pack_nearest;
 
     fn weights() -> Matrix {
         let data = (0..24 * 32).map(|i| ((i * 37 % 101) as f32 - 50.0) / 60.0).collect();
         Matrix::new(24, 32, data)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn alpha_zero_is_nearest_rounding(
+            seed: u64, n in 1_usize..60, rows in 1_usize..12, group_size in 1_usize..70,
+            bits in prop::sample::select(vec![2_u8, 3, 4, 5, 6, 8]), symmetric: bool,
+            magnitude in prop::collection::vec(prop_oneof![Just(0.0), 1e-30..1e30_f64], 60),
+        ) {
+            let magnitude = &magnitude[..n];
+            prop_assert_eq!(scales_for(magnitude, 0.0), vec![1.0; n]);
+
+            let value = |i: usize| (seed.wrapping_mul(i as u64 + 1) >> 40) as f32 / (1 << 23) as f32 - 1.0;
+            let w = Matrix::new(rows, n, (0..rows * n).map(value).collect());
+            let grid = if symmetric { Grid::symmetric(bits) } else { Grid::asymmetric(bits) }.unwrap();
+            let gram = Mat::<f64>::from_fn(n, n, |i, j| if i == j { 1.0 + (i % 7) as f64 } else { 0.5 });
+            let found = search_channel_scale(&[&w], magnitude, gram.as_ref(), grid, group_size);
+            prop_assert!(found.loss <= found.plain_loss);
+
+            let bits = rosaq_pack::Bits::try_from(bits).unwrap();
+            let segment = if symmetric {
+                Segment::symmetric(n, bits, group_size)
+            } else {
+                Segment::asymmetric(n, bits, group_size)
+            };
+            let packed = pack_nearest(&w, &[segment], ChannelOrder::Identity).unwrap().dequantize();
+            let mut expected = 0.0;
+            for (row, packed) in w.data.chunks_exact(n).zip(packed.chunks_exact(n)) {
+                let e: Vec<f64> = row.iter().zip(packed).map(|(w, p)| f64::from(w - p)).collect();
+                expected += (0..n).map(|i| (0..n).map(|j| e[i] * gram[(i, j)] * e[j]).sum::<f64>()).sum::<f64>();
+            }
+            // Errors are differences in f32 of numbers near 1, in products of 60 terms in f32.
+            prop_assert!(
+                (found.plain_loss - expected).abs() <= 1e-4 * expected + 1e-9,
+                "{} is not {expected}", found.plain_loss
+            );
+        }
     }
 
     #[test]

@@ -112,7 +112,7 @@ pub struct Stage {
     pub wall_seconds: f64,
     /// Processor seconds of all threads.
     pub cpu_seconds: f64,
-    /// Largest resident set of the process by the end of the stage.
+    /// Largest resident set of the process during the stage.
     pub peak_rss_bytes: Option<u64>,
 }
 

@@ -18,7 +18,7 @@ pub(super) fn section(report: &Report) -> Option<Section> {
         title: "Time and memory",
         reading: Some(
             "How long each stage took on the clock and summed over all processor cores (same scale; processor time above \
-             clock time means that cores worked side by side), and the most memory held up to its end."
+             clock time means that cores worked side by side), and the most memory held during it."
                 .to_owned(),
         ),
         body: html! {
