@@ -29,6 +29,6 @@ impl Method for Awq {
             // them whole too.
             linear.clip = !matches!(role, Role::Query | Role::Key);
         }
-        Ok(QuantPlan { residual: None, heads: None, scaled: [true; 4], linears })
+        Ok(QuantPlan { scaled: [true; 4], ..QuantPlan::of_linears(linears) })
     }
 }

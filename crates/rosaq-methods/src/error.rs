@@ -11,6 +11,17 @@ use rosaq_saliency::SaliencyError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MethodError {
+    /// A rotation that the model's sizes do not allow.
+    #[error("layer {layer}: {source}")]
+    Rotation {
+        /// Index of the layer.
+        layer: usize,
+        /// What is wrong.
+        source: rosaq_rotate::RotateError,
+    },
+    /// A code that there is no table for.
+    #[error(transparent)]
+    TrellisCode(#[from] rosaq_trellis::TrellisError),
     /// No method has this name.
     #[error("unknown method `{name}`; known: {known}")]
     UnknownMethod {

@@ -1,11 +1,16 @@
 //! Carries a plan out on one block. The only place that does.
 
 use faer::{Mat, MatRef};
+use rayon::prelude::*;
 use rosaq_calib::LayerStats;
 use rosaq_model::{ActivationSite, BlockWeights, LINEAR_ROLES, ModelConfig, SITES};
 use rosaq_pack::{ChannelOrder, PackedLinear};
-use rosaq_quant::{QuantError, clip_groups, output_error, pack_gptq, pack_nearest, round_to_f16};
-use rosaq_rotate::{ResidualBases, rotate_block, rotate_heads_output, rotate_value_heads};
+use rosaq_quant::{
+    QuantError, TrellisCodes, clip_groups, output_error, pack_gptq, pack_nearest, round_to_f16,
+};
+use rosaq_rotate::{
+    ResidualBases, rotate_block, rotate_down_input, rotate_heads_output, rotate_value_heads,
+};
 use rosaq_tensor::Matrix;
 
 use crate::inputs::SiteInputs;
@@ -71,32 +76,44 @@ pub fn quantize_block(
 ) -> Result<QuantizedBlock, MethodError> {
     rotate_residual(plan, input, &mut block)?;
     rotate_heads(plan, input, &mut block)?;
+    if let Some(points) = plan.down_hadamard {
+        let failed = |source| MethodError::Rotation { layer: input.layer, source };
+        rotate_down_input(&mut block, points).map_err(failed)?;
+    }
     let mut inputs = SiteInputs::new(plan, input);
     for site in SITES.into_iter().filter(|site| plan.scaled[site.index()]) {
         scale_site(plan, input, &mut inputs, &mut block, site)?;
     }
     let orders = channel_orders(plan, input, &inputs, &block)?;
-    let (mut output_errors, mut rotated) = ([None; 7], Vec::new());
-    let mut packed = Vec::new();
-    for site in SITES {
+    let sites = SITES.into_par_iter().map(|site| -> Result<_, MethodError> {
         let gram = inputs.gram_if_known(&block, site)?;
-        rotated.extend(gram.as_ref().and_then(|gram| inputs.rotated(site, gram.as_ref())));
-        for (idx, role) in LINEAR_ROLES.into_iter().enumerate() {
-            if ActivationSite::of(role) != Some(site) {
-                continue;
-            }
-            let failed = |source| MethodError::Linear { layer: input.layer, role, source };
-            let linear = Linear { plan: plan.linear(role), order: &orders[idx] };
+        let rotated = gram.as_ref().and_then(|gram| inputs.rotated(site, gram.as_ref()));
+        let roles: Vec<usize> = (0..LINEAR_ROLES.len())
+            .filter(|&idx| ActivationSite::of(LINEAR_ROLES[idx]) == Some(site))
+            .collect();
+        let quantize = |idx: usize| -> Result<_, MethodError> {
+            let role = LINEAR_ROLES[idx];
+            let (layer, order) = (input.layer, &orders[idx]);
+            let linear = Linear { plan: plan.linear(layer, role), order, codes: &plan.codes };
+            let failed = |source| MethodError::Linear { layer, role, source };
             let w = &block.linear(role).weight;
-            let (one, error) = match &gram {
+            let (packed, error) = match &gram {
                 Some(gram) => linear.quantize(w, gram.as_ref()).map_err(failed)?,
-                None if linear.needs_gram() => {
-                    return Err(MethodError::NoStatistics { layer: input.layer });
-                }
+                None if linear.needs_gram() => return Err(MethodError::NoStatistics { layer }),
                 None => (linear.pack_nearest(w).map_err(failed)?, None),
             };
+            Ok((idx, packed, error))
+        };
+        let linears = roles.into_par_iter().map(quantize).collect::<Result<Vec<_>, _>>()?;
+        Ok((rotated, linears))
+    });
+    let sites = sites.collect::<Result<Vec<_>, _>>()?;
+    let (mut output_errors, mut rotated, mut packed) = ([None; 7], Vec::new(), Vec::new());
+    for (of_site, linears) in sites {
+        rotated.extend(of_site);
+        for (idx, linear, error) in linears {
             output_errors[idx] = error;
-            packed.push((role, one));
+            packed.push((LINEAR_ROLES[idx], linear));
         }
     }
     let mut block = block.try_map(|role, _| {
@@ -154,6 +171,7 @@ fn rotate_heads(
 struct Linear<'a> {
     plan: &'a LinearPlan,
     order: &'a ChannelOrder,
+    codes: &'a TrellisCodes,
 }
 
 impl Linear<'_> {
@@ -181,9 +199,14 @@ impl Linear<'_> {
         let target = clipped.as_ref().unwrap_or(w);
         let packed = match self.plan.rounding {
             Rounding::Nearest => self.pack_nearest(target)?,
-            Rounding::Gptq(options) => {
-                pack_gptq(target, gram, &self.plan.segments, self.order.clone(), &options, self.codes)?
-            }
+            Rounding::Gptq(options) => pack_gptq(
+                target,
+                gram,
+                &self.plan.segments,
+                self.order.clone(),
+                &options,
+                self.codes,
+            )?,
         };
         let error = output_error(w, &packed, gram).relative();
         Ok((packed, Some(error)))

@@ -4,7 +4,6 @@ use rosaq_calib::Requirements;
 use rosaq_model::{LINEAR_ROLES, ModelConfig};
 use rosaq_pack::Segment;
 
-use crate::plan::UNSCALED;
 use crate::{LinearPlan, Method, MethodError, MethodSettings, QuantPlan};
 
 pub(crate) struct Fp16;
@@ -21,6 +20,6 @@ impl Method for Fp16 {
     fn plan(&self, config: &ModelConfig, _: &MethodSettings) -> Result<QuantPlan, MethodError> {
         let linears = LINEAR_ROLES
             .map(|role| LinearPlan::nearest(vec![Segment::f16(config.linear_shape(role)[1])]));
-        Ok(QuantPlan { residual: None, heads: None, scaled: UNSCALED, linears })
+        Ok(QuantPlan::of_linears(linears))
     }
 }

@@ -5,7 +5,6 @@ use rosaq_calib::Requirements;
 use rosaq_model::ModelConfig;
 use rosaq_quant::GptqOptions;
 
-use crate::plan::UNSCALED;
 use crate::rtn::all_rounded;
 use crate::{Method, MethodError, MethodSettings, QuantPlan, Rounding};
 
@@ -29,7 +28,7 @@ impl Method for Gptq {
         for linear in &mut linears {
             linear.rounding = Rounding::Gptq(gptq_options(settings, 0));
         }
-        Ok(QuantPlan { residual: None, heads: None, scaled: UNSCALED, linears })
+        Ok(QuantPlan::of_linears(linears))
     }
 }
 

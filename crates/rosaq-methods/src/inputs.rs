@@ -2,6 +2,7 @@
 
 use faer::{Mat, MatRef};
 use rosaq_model::{ActivationSite, BlockWeights};
+use rosaq_rotate::hadamard_rotation;
 
 use crate::execute::RotatedSite;
 use crate::{BlockInput, HeadScope, MethodError, QuantPlan};
@@ -57,6 +58,12 @@ impl<'a> SiteInputs<'a> {
         if let Some(factor) = self.factor(block, site) {
             scale(&mut gram, &factor);
         }
+        if let Some(points) = self.hadamard(site) {
+            let transform = hadamard_rotation(points);
+            let transform = transform.map_err(|source| MethodError::Rotation { layer, source })?;
+            let blocks = gram.nrows() / points;
+            rotate_heads(&mut gram, &[transform], blocks);
+        }
         Ok(gram)
     }
 
@@ -67,7 +74,7 @@ impl<'a> SiteInputs<'a> {
         gram: MatRef<'_, f64>,
     ) -> Option<RotatedSite> {
         let heads = site == ActivationSite::HeadsOutput && self.plan.heads.is_some();
-        if !heads && self.rotation(site).is_none() {
+        if !heads && self.rotation(site).is_none() && self.hadamard(site).is_none() {
             return None;
         }
         let collected = self.input.stats?.site(site).gram.as_ref()?;
@@ -94,6 +101,11 @@ impl<'a> SiteInputs<'a> {
             }
         }
         Ok(means)
+    }
+
+    /// Points of the transforms that the inputs of `site` go through.
+    fn hadamard(&self, site: ActivationSite) -> Option<usize> {
+        self.plan.down_hadamard.filter(|_| site == ActivationSite::DownInput)
     }
 
     fn rotation(&self, site: ActivationSite) -> Option<MatRef<'a, f64>> {

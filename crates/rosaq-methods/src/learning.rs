@@ -3,7 +3,7 @@
 use faer::Mat;
 use rosaq_calib::LayerStats;
 use rosaq_learn::{LearnError, LearnOptions, Learned, Problem, Side, learn};
-use rosaq_model::{ActivationSite, BlockWeights, ModelConfig, Role};
+use rosaq_model::{ActivationSite, BlockWeights, Role};
 use rosaq_rotate::fuse_norms;
 use rosaq_tensor::Matrix;
 
@@ -40,7 +40,8 @@ pub fn residual_problems(
             let gram = stats.gram(site);
             let gram = gram.map_err(|source| MethodError::Statistics { layer, source })?;
             let weights: Vec<&Matrix> = roles.iter().map(|&r| &block.linear(r).weight).collect();
-            let (grid, group_size) = plan.linear(roles[0]).uniform().expect("one grid a linear");
+            let (grid, group_size) =
+                plan.linear(layer, roles[0]).uniform().expect("one grid a linear");
             Problem::new(stacked(&weights), gram.view(), grid, group_size, side)
                 .map_err(|source| MethodError::Learning { layer, source })
         })
@@ -76,7 +77,7 @@ pub fn learn_heads(
     let attention = inputs.gram(block, ActivationSite::AttentionInput)?;
     let heads = inputs.gram(block, ActivationSite::HeadsOutput)?;
     let learn_one = |(kv, start)| -> Result<Mat<f64>, LearnError> {
-        let problems = head_problems(plan, input.config, block, &attention, &heads, kv)?;
+        let problems = head_problems(plan, input, block, &attention, &heads, kv)?;
         let learned: Learned = learn(start, &problems[..], options, &mut |_, _| {})?;
         Ok(learned.rotation)
     };
@@ -85,14 +86,14 @@ pub fn learn_heads(
 
 fn head_problems(
     plan: &QuantPlan,
-    config: &ModelConfig,
+    input: BlockInput<'_>,
     block: &BlockWeights,
     attention: &Mat<f64>,
     heads: &Mat<f64>,
     kv: usize,
 ) -> Result<Vec<Problem>, LearnError> {
-    let d = config.head_dim;
-    let uniform = |role| plan.linear(role).uniform().expect("one grid a linear");
+    let (config, d) = (input.config, input.config.head_dim);
+    let uniform = |role| plan.linear(input.layer, role).uniform().expect("one grid a linear");
     let (value, output) = (&block.value.weight, &block.output.weight);
     let rows = value.data[kv * d * value.cols..(kv + 1) * d * value.cols].to_vec();
     let (grid, group_size) = uniform(Role::Value);

@@ -17,6 +17,7 @@ mod registry;
 mod rosaq;
 mod rtn;
 mod scaling;
+mod spectral;
 mod spinquant;
 
 pub use bases::{BlockBases, head_bases, residual_basis};

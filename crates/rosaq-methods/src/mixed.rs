@@ -32,6 +32,6 @@ impl Method for Mixed {
             let segments = salient_then_int(k, channels, settings.bits, settings.group_size);
             LinearPlan { order, clip: role == Role::Down, ..LinearPlan::nearest(segments) }
         });
-        Ok(QuantPlan { residual: None, heads: None, scaled: SCALED_DOWN, linears })
+        Ok(QuantPlan { scaled: SCALED_DOWN, ..QuantPlan::of_linears(linears) })
     }
 }

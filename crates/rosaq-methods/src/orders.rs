@@ -16,7 +16,7 @@ pub(crate) fn channel_orders(
 ) -> Result<[ChannelOrder; 7], MethodError> {
     let mut orders = std::array::from_fn(|_| ChannelOrder::Identity);
     for (role, order) in LINEAR_ROLES.into_iter().zip(&mut orders) {
-        *order = match plan.linear(role).order {
+        *order = match plan.linear(input.layer, role).order {
             OrderPlan::AsIs => ChannelOrder::Identity,
             OrderPlan::PerHead { salient } => ChannelOrder::PerHead {
                 n_heads: input.config.n_heads,

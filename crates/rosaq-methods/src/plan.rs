@@ -2,7 +2,7 @@
 
 use rosaq_model::{LINEAR_ROLES, ModelConfig, Role};
 use rosaq_pack::{Segment, SegmentKind};
-use rosaq_quant::{GptqOptions, Grid};
+use rosaq_quant::{GptqOptions, Grid, TrellisCodes};
 use rosaq_rotate::Placement;
 use rosaq_saliency::SaliencyRule;
 
@@ -133,8 +133,12 @@ pub struct QuantPlan {
     ///
     /// [`SITES`]: rosaq_model::SITES
     pub scaled: [bool; 4],
-    /// In the order of [`LINEAR_ROLES`].
-    pub linears: [LinearPlan; 7],
+    /// Points of the Walsh-Hadamard transforms of the down input at run time, if any.
+    pub down_hadamard: Option<usize>,
+    /// In the order of [`LINEAR_ROLES`]: one entry for all blocks, or one for each.
+    pub linears: Vec<[LinearPlan; 7]>,
+    /// The codes that trellis segments name.
+    pub codes: TrellisCodes,
 }
 
 /// No site is scaled.
@@ -143,47 +147,73 @@ pub(crate) const UNSCALED: [bool; 4] = [false; 4];
 pub(crate) const SCALED_DOWN: [bool; 4] = [false, false, false, true];
 
 impl QuantPlan {
-    /// The plan of `role`.
+    /// A plan that treats all blocks alike, without rotations and scales.
+    #[must_use]
+    pub fn of_linears(linears: [LinearPlan; 7]) -> Self {
+        Self {
+            residual: None,
+            heads: None,
+            scaled: UNSCALED,
+            down_hadamard: None,
+            linears: vec![linears],
+            codes: TrellisCodes::default(),
+        }
+    }
+
+    /// The plan of `role` in block `layer`.
     ///
     /// # Panics
-    /// If `role` is no linear of a block.
+    /// If `role` is no linear of a block, or there is no such block.
     #[must_use]
-    pub fn linear(&self, role: Role) -> &LinearPlan {
+    pub fn linear(&self, layer: usize, role: Role) -> &LinearPlan {
+        let block = if self.linears.len() == 1 { &self.linears[0] } else { &self.linears[layer] };
         let idx = LINEAR_ROLES.iter().position(|&r| r == role);
-        &self.linears[idx.unwrap_or_else(|| panic!("role `{role}` is no linear of a block"))]
+        &block[idx.unwrap_or_else(|| panic!("role `{role}` is no linear of a block"))]
+    }
+
+    /// The sum over all blocks and roles of `amount(row, out, channels)`, where `row(segment)` gives what a row takes.
+    fn sum(&self, config: &ModelConfig, amount: impl Fn(&LinearPlan, usize, usize) -> u64) -> u64 {
+        let of_block = |linears: &[LinearPlan; 7]| -> u64 {
+            let roles = LINEAR_ROLES.iter().zip(linears);
+            roles
+                .map(|(&role, linear)| {
+                    let [out, channels] = config.linear_shape(role);
+                    amount(linear, out, channels)
+                })
+                .sum()
+        };
+        let total = self.linears.iter().map(of_block).sum::<u64>();
+        if self.linears.len() == 1 { total * config.n_layers as u64 } else { total }
     }
 
     /// Average information bits a weight that the plan will take: codes, scales, zero points and f16 values.
     #[must_use]
     pub fn weight_bits(&self, config: &ModelConfig) -> f64 {
-        let (mut bits, mut weights) = (0, 0);
-        for role in LINEAR_ROLES {
-            let [out, channels] = config.linear_shape(role);
-            let row: u64 =
-                self.linear(role).segments.iter().map(Segment::weight_bits_per_row).sum();
-            bits += row * out as u64;
-            weights += (out * channels) as u64;
-        }
-        bits as f64 / weights as f64
+        let bits = self.sum(config, |linear, out, _| {
+            let row = linear.segments.iter().map(Segment::weight_bits_per_row).sum::<u64>();
+            row * out as u64
+        });
+        bits as f64 / config.quantizable_weights() as f64
     }
 
-    /// Stored bits a weight of the linears of `role`, with the padding of their rows.
+    /// Stored bits a weight of the linears of `role`, averaged over the blocks, with the padding of their rows.
     ///
     /// # Panics
     /// If `role` is no linear of a block.
     #[must_use]
     pub fn role_bits(&self, config: &ModelConfig, role: Role) -> f64 {
-        let bytes: usize = self.linear(role).segments.iter().map(stored_bytes_per_row).sum();
-        (8 * bytes) as f64 / config.linear_shape(role)[1] as f64
+        let row = |layer| -> usize {
+            self.linear(layer, role).segments.iter().map(stored_bytes_per_row).sum()
+        };
+        let bytes: usize = (0..config.n_layers).map(row).sum();
+        (8 * bytes) as f64 / (config.n_layers * config.linear_shape(role)[1]) as f64
     }
 
     /// Bytes that the plan will store: all parts of the linears with the padding of their rows, the channel orders that are
     /// written down, and rotation matrices.
     #[must_use]
     pub fn stored_bytes(&self, config: &ModelConfig) -> u64 {
-        let linears = LINEAR_ROLES.map(|role| {
-            let [out, channels] = config.linear_shape(role);
-            let plan = self.linear(role);
+        let linears = self.sum(config, |plan, out, channels| {
             let index = match plan.order {
                 OrderPlan::ByMagnitude { .. } if u16::try_from(channels).is_ok() => 2 * channels,
                 OrderPlan::ByMagnitude { .. } => 4 * channels,
@@ -191,7 +221,8 @@ impl QuantPlan {
             };
             (out * plan.segments.iter().map(stored_bytes_per_row).sum::<usize>() + index) as u64
         });
-        config.n_layers as u64 * linears.iter().sum::<u64>() + self.rotation_bytes(config)
+        let tables: usize = self.codes.levels().iter().map(|levels| 2 * levels.len()).sum();
+        linears + tables as u64 + self.rotation_bytes(config)
     }
 
     fn rotation_bytes(&self, config: &ModelConfig) -> u64 {

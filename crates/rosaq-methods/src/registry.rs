@@ -6,11 +6,13 @@ use crate::gptq::Gptq;
 use crate::mixed::Mixed;
 use crate::rosaq::Rosaq;
 use crate::rtn::Rtn;
+use crate::spectral::Spectral;
 use crate::spinquant::SpinQuant;
 use crate::{Method, MethodError};
 
 /// Every method, in the order of tables.
-pub const METHODS: &[&dyn Method] = &[&Fp16, &Rtn, &Gptq, &Awq, &SpinQuant, &Mixed, &Rosaq];
+pub const METHODS: &[&dyn Method] =
+    &[&Fp16, &Rtn, &Gptq, &Awq, &SpinQuant, &Mixed, &Rosaq, &Spectral];
 
 /// The method called `name`.
 ///

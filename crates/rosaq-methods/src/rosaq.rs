@@ -71,7 +71,7 @@ impl Method for Rosaq {
             }
             OutputRotation::None => None,
         };
-        Ok(QuantPlan { residual, heads, scaled: SCALED_DOWN, linears })
+        Ok(QuantPlan { residual, heads, scaled: SCALED_DOWN, ..QuantPlan::of_linears(linears) })
     }
 }
 

@@ -4,7 +4,6 @@ use rosaq_calib::Requirements;
 use rosaq_model::{LINEAR_ROLES, ModelConfig};
 use rosaq_pack::Segment;
 
-use crate::plan::UNSCALED;
 use crate::{LinearPlan, Method, MethodError, MethodSettings, QuantPlan};
 
 pub(crate) struct Rtn;
@@ -23,8 +22,7 @@ impl Method for Rtn {
         config: &ModelConfig,
         settings: &MethodSettings,
     ) -> Result<QuantPlan, MethodError> {
-        let linears = all_rounded(config, settings);
-        Ok(QuantPlan { residual: None, heads: None, scaled: UNSCALED, linears })
+        Ok(QuantPlan::of_linears(all_rounded(config, settings)))
     }
 }
 

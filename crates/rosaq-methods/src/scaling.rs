@@ -19,7 +19,7 @@ pub(crate) fn scale_site(
     let roles: Vec<Role> =
         LINEAR_ROLES.into_iter().filter(|&role| ActivationSite::of(role) == Some(site)).collect();
     let role = roles[0];
-    let Some((grid, group_size)) = plan.linear(role).uniform() else { return Ok(()) };
+    let Some((grid, group_size)) = plan.linear(input.layer, role).uniform() else { return Ok(()) };
     let mut magnitudes = inputs.magnitudes(block, site)?;
     if site == ActivationSite::HeadsOutput {
         pool_heads(&mut magnitudes, input.config);

@@ -7,7 +7,6 @@ use rosaq_model::ModelConfig;
 use rosaq_rotate::Placement;
 
 use crate::gptq::gptq_options;
-use crate::plan::UNSCALED;
 use crate::rtn::all_rounded;
 use crate::{
     Basis, HeadRotation, HeadScope, Method, MethodError, MethodSettings, QuantPlan,
@@ -44,8 +43,7 @@ impl Method for SpinQuant {
         Ok(QuantPlan {
             residual: Some(ResidualRotation { placement: Placement::Absorbed, basis }),
             heads: Some(HeadRotation { scope: HeadScope::EachHead, basis }),
-            scaled: UNSCALED,
-            linears,
+            ..QuantPlan::of_linears(linears)
         })
     }
 }

@@ -76,14 +76,14 @@ impl QuantizeJob {
         let mut map = Map::new();
         let mut put = |key: &str, value: Value| drop(map.insert(key.to_owned(), value));
         let is_rounded = |l: &LinearPlan| l.segments.iter().any(|s| s.kind != SegmentKind::F16);
-        if plan.linears.iter().any(is_rounded) {
+        if plan.linears.iter().flatten().any(is_rounded) {
             put("bits", json!(s.bits.get()));
             put("group_size", json!(s.group_size));
         }
         if let Some(residual) = plan.residual {
             put("rotation", json!(residual.placement.to_string()));
             describe(residual.basis, &mut put);
-        } else if let OrderPlan::ByMagnitude { salient } = plan.linear(Role::Query).order {
+        } else if let OrderPlan::ByMagnitude { salient } = plan.linear(0, Role::Query).order {
             put("saliency", json!("magnitude"));
             put("salient", json!(salient));
         }
@@ -95,7 +95,7 @@ impl QuantizeJob {
             put("output_rotation", json!(name));
             put(key, json!(heads.basis.salient()));
         }
-        if let Rounding::Gptq(options) = plan.linear(Role::Query).rounding {
+        if let Rounding::Gptq(options) = plan.linear(0, Role::Query).rounding {
             put("rounding", json!("gptq"));
             put("act_order", json!(options.act_order));
             put("damping", json!(options.damping));

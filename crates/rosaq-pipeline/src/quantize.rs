@@ -297,7 +297,7 @@ impl Run<'_> {
     fn write_ends(&self, bases: &Bases<'_>) -> Result<(), PipelineError> {
         let ends = bases.rotated_ends(self.source.load_ends()?)?;
         self.source.release();
-        write_ends_shard(self.staging, self.source.config(), &ends, &[])?;
+        write_ends_shard(self.staging, self.source.config(), &ends, self.plan.codes.levels())?;
         Ok(())
     }
 }

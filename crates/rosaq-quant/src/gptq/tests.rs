@@ -174,7 +174,15 @@ impl Case {
 
     fn pack(&self) -> PackedLinear {
         let order = ChannelOrder::Identity;
-        pack_gptq(&self.w, self.gram.as_ref(), &self.segments, order, &self.options).unwrap()
+        pack_gptq(
+            &self.w,
+            self.gram.as_ref(),
+            &self.segments,
+            order,
+            &self.options,
+            &TrellisCodes::default(),
+        )
+        .unwrap()
     }
 
     /// `e H eᵀ` of every row, in f64.
@@ -228,7 +236,7 @@ proptest! {
         }
         let order = ChannelOrder::Explicit(permutation(seed, w.cols));
         let options = GptqOptions { act_order, ..GptqOptions::default() };
-        let found = pack_gptq(&w, gram.as_ref(), &segments, order.clone(), &options).unwrap();
+        let found = pack_gptq(&w, gram.as_ref(), &segments, order.clone(), &options, &TrellisCodes::default()).unwrap();
         prop_assert_eq!(found, pack_nearest(&w, &segments, order).unwrap());
     }
 
@@ -266,7 +274,7 @@ proptest! {
             }
         }
         let order = ChannelOrder::Explicit(order);
-        let found = pack_gptq(&original, gram.as_ref(), &case.segments, order, &options).unwrap();
+        let found = pack_gptq(&original, gram.as_ref(), &case.segments, order, &options, &TrellisCodes::default()).unwrap();
         prop_assert_eq!(found.dequantize(), naive);
     }
 
@@ -362,7 +370,15 @@ fn act_order_keeps_groups_of_the_given_weights() {
     let (w, gram) = (weights(3, 9, 96), correlated_gram(3, 96, 120));
     let segments = [Segment::asymmetric(96, Bits::FOUR, 32)];
     let options = GptqOptions { act_order: true, ..GptqOptions::default() };
-    let found = pack_gptq(&w, gram.as_ref(), &segments, ChannelOrder::Identity, &options).unwrap();
+    let found = pack_gptq(
+        &w,
+        gram.as_ref(),
+        &segments,
+        ChannelOrder::Identity,
+        &options,
+        &TrellisCodes::default(),
+    )
+    .unwrap();
     let nearest = pack_nearest(&w, &segments, ChannelOrder::Identity).unwrap();
     assert_eq!((&found.scales, &found.zeros), (&nearest.scales, &nearest.zeros));
     assert_ne!(found.codes, nearest.codes);
@@ -403,7 +419,10 @@ fn threads_do_not_matter() {
         let [one, three] = [1, 3].map(|n_threads| {
             let pool = ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
             let order = ChannelOrder::Explicit(permutation(7, 300));
-            pool.install(|| pack_gptq(&w, gram.as_ref(), &segments, order, &options).unwrap())
+            pool.install(|| {
+                pack_gptq(&w, gram.as_ref(), &segments, order, &options, &TrellisCodes::default())
+                    .unwrap()
+            })
         });
         assert_eq!(one, three);
     }
@@ -434,7 +453,14 @@ fn degenerate_inputs_are_finite_or_refused() {
                     let options = GptqOptions { damping, act_order, scale_steps: 4 };
                     let order = ChannelOrder::Identity;
                     let what = format!("gram {gram_idx}, weights {magnitude:e}, {options:?}");
-                    match pack_gptq(&w, gram.as_ref(), &segments, order, &options) {
+                    match pack_gptq(
+                        &w,
+                        gram.as_ref(),
+                        &segments,
+                        order,
+                        &options,
+                        &TrellisCodes::default(),
+                    ) {
                         Ok(packed) => {
                             assert!(packed.dequantize().iter().all(|v| v.is_finite()), "{what}");
                         }
@@ -454,7 +480,8 @@ fn check_refused(gram: &Mat<f64>, segments: &[Segment], damping: f64, message: &
     let w = weights(1, 3, 8);
     let options = GptqOptions { damping, ..GptqOptions::default() };
     let order = ChannelOrder::Identity;
-    let error = pack_gptq(&w, gram.as_ref(), segments, order, &options).unwrap_err();
+    let error = pack_gptq(&w, gram.as_ref(), segments, order, &options, &TrellisCodes::default())
+        .unwrap_err();
     assert_eq!(error.to_string(), message);
 }
 
