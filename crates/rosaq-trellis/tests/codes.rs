@@ -107,8 +107,9 @@ proptest! {
         let mask = (1_u8 << bits) - 1;
         let least = (0..1_u32 << (n * usize::from(bits)))
             .map(|word| {
-                let digits: Vec<u8> =
-                    (0..n).map(|i| (word >> (i * usize::from(bits))) as u8 & mask).collect();
+                let digits: Vec<u8> = (0..n)
+                    .map(|i| (word >> (i * usize::from(bits))).to_le_bytes()[0] & mask)
+                    .collect();
                 error(&code, &sequence, &digits)
             })
             .fold(f64::INFINITY, f64::min);
@@ -218,7 +219,7 @@ fn numbers_that_are_none_are_refused() {
         assert_eq!(
             error.to_string(),
             format!(
-                "sequence: expected finite numbers and no weight below 0, found {expected} at index 1"
+                "numbers to be encoded: expected finite numbers and no weight below 0, found {expected} at index 1"
             )
         );
     };
