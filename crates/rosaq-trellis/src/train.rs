@@ -48,9 +48,9 @@ pub struct Training {
 /// How a table is made up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableKind {
-    /// See [`Table::Whole`].
+    /// See [`Table::Whole`](crate::Table::Whole).
     Whole,
-    /// See [`Table::Sum`].
+    /// See [`Table::Sum`](crate::Table::Sum).
     Sum,
 }
 

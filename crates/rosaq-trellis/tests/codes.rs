@@ -156,7 +156,18 @@ fn shipped_tables_reach_the_figures_of_the_readme() {
             "{bits} bits, {table:?}: {found}, not {stated}"
         );
     }
-    // FIGURES
+    check(1, GaussianTable::Whole8, 0.28097);
+    check(2, GaussianTable::Whole8, 0.07687);
+    check(3, GaussianTable::Whole8, 0.02069);
+    check(4, GaussianTable::Whole8, 0.00564);
+    check(1, GaussianTable::Sum12, 0.27264);
+    check(2, GaussianTable::Sum12, 0.07237);
+    check(3, GaussianTable::Sum12, 0.0191);
+    check(4, GaussianTable::Sum12, 0.00509);
+    check(1, GaussianTable::Whole12, 0.27313);
+    check(2, GaussianTable::Whole12, 0.07219);
+    check(3, GaussianTable::Whole12, 0.01896);
+    check(4, GaussianTable::Whole12, 0.00497);
 }
 
 #[test]
