@@ -15,6 +15,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("saliency", &[]),
     ("pack", &[]),
     ("text", &[]),
+    ("trellis", &[]),
     ("report", &[]),
     ("eval", &["text"]),
     ("model", &["tensor"]),

@@ -117,6 +117,12 @@ impl TrellisCode {
         ((state << self.bits) | code) & ((1 << self.window) - 1)
     }
 
+    /// The code that was shifted into a state last.
+    #[expect(clippy::cast_possible_truncation, reason = "a code has at most four bits")]
+    pub(crate) fn newest(&self, state: u16) -> u8 {
+        (state & ((1 << self.bits) - 1)) as u8
+    }
+
     /// Table entries of a sequence of codes, to be multiplied by the step and the scale of their row.
     ///
     /// This plain form is what every other decoder is compared with.

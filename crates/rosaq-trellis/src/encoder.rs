@@ -3,10 +3,13 @@
 use crate::viterbi::{Boundary, Term, Viterbi};
 use crate::{TrellisCode, TrellisError};
 
-/// Values on either side of the seam of the ring that decide the state there, in windows: what is
-/// further away than five windows no longer matters to a convolutional code (the usual rule for the
-/// depth of decisions), and more gained nothing measurable.
-const SEAM_WINDOWS: usize = 5;
+/// Windows on either side of the seam of the ring that decide the state there. Decisions of
+/// convolutional codes are usually taken after five; with eight, and the mending below, no ring of
+/// the tests is worse than the best one.
+const GUESS_WINDOWS: usize = 8;
+
+/// Windows on either side of the seam that are searched again at the end.
+const MEND_WINDOWS: usize = 4;
 
 /// Targets are cut off at this many times the largest table entry. So far outside, only the largest
 /// entry is right, and a larger number would only cost the neighbors their precision.
@@ -94,14 +97,14 @@ impl Encoder {
         }
         self.set_terms(sequence);
         self.search.run(&mut self.viterbi);
-        let low_bits = (1 << self.code.bits()) - 1;
         for (code, &state) in codes.iter_mut().zip(&self.search.states) {
-            *code = (state & low_bits) as u8;
+            *code = self.code.newest(state);
         }
         Ok(self.error(sequence, codes))
     }
 
     /// The cost of each value as a parabola in table entries, the largest weight scaled to 1.
+    #[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is intended")]
     fn set_terms(&mut self, sequence: &Sequence<'_>) {
         let step = f64::from(self.code.step());
         let heaviest = (0..sequence.len()).map(|i| sequence.weight(i)).fold(0.0, f64::max);
@@ -121,14 +124,14 @@ impl Encoder {
 
     /// The best of all codes of a sequence of at most 12 bits.
     fn encode_exhaustively(&mut self, sequence: &Sequence<'_>, codes: &mut [u8]) -> f64 {
-        let bits = usize::from(self.code.bits());
-        let set = |codes: &mut [u8], word: usize| {
-            for (index, code) in codes.iter_mut().enumerate() {
-                *code = ((word >> (index * bits)) & ((1 << bits) - 1)) as u8;
+        let code = self.code.clone();
+        let set = |codes: &mut [u8], word: u16| {
+            for (index, digit) in codes.iter_mut().enumerate() {
+                *digit = code.newest(word >> (index * usize::from(code.bits())));
             }
         };
         let mut best = (f64::INFINITY, 0);
-        for word in 0..1 << (codes.len() * bits) {
+        for word in 0..1_u16 << (codes.len() * usize::from(self.code.bits())) {
             set(codes, word);
             let error = self.error(sequence, codes);
             if error < best.0 {
@@ -161,13 +164,13 @@ impl RingSearch {
     /// holds at their ends, which mends most of what a wrong guess has spoiled.
     pub(crate) fn run(&mut self, viterbi: &mut Viterbi) {
         let n = self.terms.len();
-        let n_near = SEAM_WINDOWS * viterbi.reach();
+        let n_near = GUESS_WINDOWS * viterbi.reach();
         self.search_seam(viterbi, n_near, [Boundary::Free; 2]);
         let class = Boundary::Class(viterbi.class(self.seam_states[n_near - 1]));
         self.states.resize(n, 0);
         viterbi.search(&self.terms, [class; 2], &mut self.states);
 
-        let n_near = n_near.min(n / 2);
+        let n_near = (MEND_WINDOWS * viterbi.reach()).min(n / 2);
         let before = viterbi.class(self.states[n - n_near - 1]);
         let last = viterbi.class(self.states[n_near - 1]);
         self.search_seam(viterbi, n_near, [Boundary::Class(before), Boundary::Class(last)]);
@@ -210,7 +213,12 @@ impl Sequence<'_> {
     }
 }
 
-fn check_numbers(what: &'static str, numbers: &[f32], least: f32) -> Result<(), TrellisError> {
+/// Refuses numbers that are not finite or below `least`.
+pub(crate) fn check_numbers(
+    what: &'static str,
+    numbers: &[f32],
+    least: f32,
+) -> Result<(), TrellisError> {
     match numbers.iter().position(|number| !number.is_finite() || *number < least) {
         None => Ok(()),
         Some(index) => Err(TrellisError::Input { what, index, found: numbers[index] }),

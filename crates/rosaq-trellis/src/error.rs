@@ -59,12 +59,12 @@ pub enum TrellisError {
         /// The step.
         found: f32,
     },
-    /// A target, scale or weight that is NaN or infinite, or a weight below zero.
+    /// A target, scale, weight or sample that is NaN or infinite, or a weight below zero.
     #[error(
-        "sequence: expected finite numbers and no weight below 0, found {what} {found} at index {index}"
+        "numbers to be encoded: expected finite numbers and no weight below 0, found {what} {found} at index {index}"
     )]
     Input {
-        /// "target", "scale" or "weight".
+        /// "target", "scale", "weight" or "sample".
         what: &'static str,
         /// Position in the sequence.
         index: usize,

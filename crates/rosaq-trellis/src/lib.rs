@@ -3,6 +3,7 @@
 
 mod code;
 mod encoder;
+mod entries;
 mod error;
 mod gaussian;
 mod normal;

@@ -6,6 +6,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 /// `n` numbers from a unit Gaussian, by the polar method of Marsaglia; the same seed gives the same
 /// numbers.
 #[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is intended")]
 pub fn normal_samples(n: usize, seed: u64) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut samples = Vec::with_capacity(n + 1);

@@ -160,13 +160,12 @@ fn the_seam_costs_next_to_nothing() {
         let excess = excess(bits, window, n);
         assert!(excess < bound, "{bits} bits, window {window}, {n} values: {excess}");
     }
-    // Found: 0.0002, 0.0006, 0.0006 and 0.0022 of the error. A wrong guess at the seam is mended, or
-    // costs some of the error of its surroundings, the less the longer the ring.
+    // Found: 0.0003 for the first, and no ring worse than the best one for the others.
     check(2, 8, 100, 0.001);
-    check(3, 8, 100, 0.002);
-    check(4, 8, 100, 0.002);
-    check(1, 6, 60, 0.005);
-    // Found: 0.0007, and 0.071 for a ring of three windows, where the surroundings are the ring.
-    check(2, 8, 24, 0.005);
-    check(2, 8, 12, 0.1);
+    check(3, 8, 100, 0.001);
+    check(4, 8, 100, 0.001);
+    check(1, 6, 60, 0.001);
+    check(2, 8, 24, 0.001);
+    // Found: 0.006. A ring of three windows is little more than its seam.
+    check(2, 8, 12, 0.02);
 }
