@@ -21,7 +21,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("model", &["tensor"]),
     ("calib", &["model"]),
     ("rotate", &["model", "tensor"]),
-    ("quant", &["pack", "tensor"]),
+    ("quant", &["pack", "tensor", "trellis"]),
     ("learn", &["quant", "rotate", "tensor"]),
     ("cpu", &["pack"]),
     (

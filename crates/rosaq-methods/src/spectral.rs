@@ -50,8 +50,7 @@ impl Method for Spectral {
             let segments = vec![segment(channels, bits, settings.group_size)];
             LinearPlan { order: OrderPlan::AsIs, segments, clip: false, rounding }
         });
-        let basis =
-            Basis::Hadamard { seed: settings.seed, steps: settings.learning_steps.unwrap_or(0) };
+        let basis = Basis::Hadamard { seed: settings.seed, steps: 0 };
         Ok(QuantPlan {
             residual: Some(ResidualRotation { placement: Placement::Absorbed, basis }),
             heads: Some(HeadRotation { scope: HeadScope::EachHead, basis }),

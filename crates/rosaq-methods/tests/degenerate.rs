@@ -82,7 +82,7 @@ fn quantize(
     let plan = method.plan(config, settings)?;
     let options = LearnOptions { n_steps: 3, ..LearnOptions::default() };
     let learned = match plan.residual.map(|r| r.basis) {
-        Some(Basis::Hadamard { .. }) => Some(learned(&plan, stats, block, &options)?),
+        Some(Basis::Hadamard { steps: 1.., .. }) => Some(learned(&plan, stats, block, &options)?),
         _ => None,
     };
     let basis = |site| match plan.residual.map(|r| r.basis) {
@@ -106,9 +106,12 @@ fn quantize(
             Some(vec![residual_basis(stats.gram(site).unwrap().view(), first, 0, site)?])
         }
         Some((Basis::Eigen(first), _)) => Some(head_bases(config, stats, first, 0)?),
-        Some((Basis::Hadamard { .. }, _)) => {
+        Some((Basis::Hadamard { steps, .. }, _)) => {
             let starts = (0..2).map(|seed| random_orthogonal(config.head_dim, seed)).collect();
-            Some(learn_heads(&plan, input, block.clone(), starts, &options)?)
+            Some(match steps {
+                0 => starts,
+                _ => learn_heads(&plan, input, block.clone(), starts, &options)?,
+            })
         }
     };
     quantize_block(&plan, BlockInput { heads: heads.as_deref(), ..input }, block.clone())

@@ -15,8 +15,8 @@ use rosaq_methods::{
 };
 use rosaq_model::{BlockWeights, SourceModel};
 use rosaq_rotate::{
-    Placement, ResidualBases, rotate_block, rotate_ends, rotate_value_heads, scale_attention_input,
-    scale_down_input, scale_heads_output, scale_mlp_input,
+    Placement, ResidualBases, rotate_block, rotate_down_input, rotate_ends, rotate_value_heads,
+    scale_attention_input, scale_down_input, scale_heads_output, scale_mlp_input,
 };
 use rosaq_runtime::{Batch, BlockContext, Blocks, LoadedBlock, Model, RopeTable, Workspace};
 use serde_json::Map;
@@ -52,6 +52,7 @@ fn rotated(source: &SourceModel, placement: Placement) -> Model {
             .map(|kv| orthogonal(config.head_dim, 100 + layer * 7 + kv))
             .collect();
         rotate_value_heads(&mut block, &config, &heads);
+        rotate_down_input(&mut block, 1 << config.intermediate_size.trailing_zeros()).unwrap();
         blocks.push(block);
     }
     let mut ends = source.load_ends().unwrap();
@@ -122,6 +123,9 @@ fn quantize_in_memory(
             (HeadScope::EachHead, Basis::Eigen(first)) => {
                 head_bases(&config, &stats, first, layer).unwrap()
             }
+            (HeadScope::EachHead, _) => {
+                (0..config.n_kv_heads).map(|kv| orthogonal(config.head_dim, layer + kv)).collect()
+            }
             _ => vec![orthogonal(config.n_heads * config.head_dim, layer + 9)],
         });
         let (stats, bases, heads) = (Some(&stats), Some(&bases), heads.as_deref());
@@ -140,7 +144,7 @@ fn quantize_in_memory(
     ends.head_input.iter_mut().for_each(rosaq_quant::round_to_f16);
     rosaq_quant::round_to_f16(&mut ends.embedding);
     ends.head.iter_mut().for_each(rosaq_quant::round_to_f16);
-    write_ends_shard(dir, &config, &ends, &[]).unwrap();
+    write_ends_shard(dir, &config, &ends, plan.codes.levels()).unwrap();
     finish(dir, &config, method, Map::new()).unwrap();
     Model::from_parts(config, ends, Blocks::Packed(packed))
 }
@@ -154,6 +158,8 @@ fn a_reloaded_checkpoint_gives_the_same_logits_bit_for_bit() {
         ("tiny-qwen2", "gptq", None),
         ("tiny-llama", "awq", None),
         ("tiny-qwen2", "awq", None),
+        ("tiny-llama", "spectral", Some(Placement::Absorbed)),
+        ("tiny-qwen2", "spectral", Some(Placement::Absorbed)),
         ("tiny-llama", "rosaq", Some(Placement::Absorbed)),
         ("tiny-qwen2", "rosaq", Some(Placement::Shortcut)),
         ("tiny-llama", "rosaq", Some(Placement::Online)),

@@ -6,6 +6,8 @@ mod rows;
 mod schedule;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trellis_tests;
 
 use std::sync::Arc;
 
