@@ -26,7 +26,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("cpu", &["pack"]),
     (
         "methods",
-        &["model", "tensor", "calib", "pca", "saliency", "rotate", "learn", "quant", "pack"],
+        &[
+            "model", "tensor", "calib", "pca", "saliency", "rotate", "learn", "quant", "pack",
+            "trellis",
+        ],
     ),
     ("checkpoint", &["tensor", "model", "pack", "quant"]),
     ("runtime", &["model", "checkpoint", "pack", "cpu", "tensor"]),

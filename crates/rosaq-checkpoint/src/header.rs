@@ -29,7 +29,8 @@ pub(crate) mod metadata {
     pub(crate) const LINEARS: &str = "rosaq_linears";
     /// Digest of the codebooks the linears were packed with; absent if they use none.
     pub(crate) const CODEBOOKS: &str = "rosaq_codebooks";
-    /// Points of the Walsh-Hadamard transforms of the down input; absent if there are none.
+    /// The Walsh-Hadamard transforms of the down input, their number `x` their points, or `none`. The product is the number
+    /// of channels, so that an altered digit shows.
     pub(crate) const DOWN_HADAMARD: &str = "rosaq_down_hadamard";
     /// Before a tensor's name: its BLAKE3 checksum, 64 lowercase hexadecimal digits.
     pub(crate) const CHECKSUM_PREFIX: &str = "blake3:";

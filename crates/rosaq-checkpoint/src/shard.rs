@@ -36,6 +36,7 @@ impl Shard {
     ) -> Result<Self, CheckpointError> {
         let mut shard = Self::open(&dir.join(shard_name(layer + 1, config.n_layers)))?;
         shard.slots = block_slots(shard.path(), config, layer, &shard.linears)?;
+        shard.down_hadamard(config.intermediate_size)?;
         shard.check()
     }
 
@@ -171,14 +172,23 @@ impl Shard {
         intermediate_size: usize,
     ) -> Result<Option<usize>, CheckpointError> {
         let key = metadata::DOWN_HADAMARD;
-        let Some(value) = self.metadata.get(key) else { return Ok(None) };
-        match value.parse::<usize>() {
-            Ok(points) if points.is_power_of_two() && intermediate_size.is_multiple_of(points) => {
+        let value = self.metadata_value(key)?;
+        if value == "none" {
+            return Ok(None);
+        }
+        let parts = value.split_once('x').and_then(|(n, points)| {
+            Some((n.parse::<usize>().ok()?, points.parse::<usize>().ok()?))
+        });
+        match parts {
+            Some((n, points))
+                if points.is_power_of_two() && n.checked_mul(points) == Some(intermediate_size) =>
+            {
                 Ok(Some(points))
             }
             _ => {
-                let expected = format!("a power of two that divides {intermediate_size}");
-                Err(self.metadata_error(key, &expected, value))
+                let product =
+                    format!("a number, `x`, a power of two, multiplied {intermediate_size}");
+                Err(self.metadata_error(key, &product, value))
             }
         }
     }

@@ -113,7 +113,10 @@ fn segments_of(role: Role, random: &mut Random) -> (Vec<Segment>, ChannelOrder) 
             let order = ChannelOrder::Explicit(random.permutation(16));
             (vec![Segment::symmetric(16, Bits::THREE, 8)], order)
         }
-        Role::Value => (vec![Segment::codebook(16, Bits::TWO, 1, 16)], identity),
+        Role::Value => {
+            let trellis = Segment::trellis(7, Bits::THREE, 12, 2, 4);
+            (vec![Segment::codebook(9, Bits::TWO, 1, 16), trellis], identity)
+        }
         Role::Output => {
             let order = ChannelOrder::PerHead { n_heads: 4, head_dim: 4, salient: 1 };
             (vec![Segment::f16(4), Segment::asymmetric(12, Bits::EIGHT, 3)], order)
@@ -177,7 +180,8 @@ struct Content {
 impl Content {
     fn random(config: &ModelConfig, seed: u64) -> Self {
         let mut random = Random(seed);
-        let codebooks = Arc::new(vec![random.halves(16), random.halves(4)]);
+        let lengths = [16, 4, 128]; // the last for windows of 12 bits
+        let codebooks = Arc::new(lengths.map(|len| random.halves(len)).to_vec());
         let square = [config.hidden_size; 2];
         let block = |random: &mut Random| random_block(config, random, &codebooks);
         let mut blocks: Vec<_> = (0..config.n_layers).map(|_| block(&mut random)).collect();
@@ -187,6 +191,7 @@ impl Content {
             heads_output: Some(random.matrix([config.n_heads * config.head_dim; 2])),
             shortcut_attention: Some(random.matrix(square)),
             shortcut_mlp: Some(random.matrix(square)),
+            down_hadamard: Some(8),
         };
         let table = config.linear_shape(Role::Embedding);
         let ends = ModelEnds {

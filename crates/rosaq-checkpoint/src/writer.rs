@@ -53,7 +53,10 @@ pub fn write_block_shard(
     shard.add_rotation(names.heads_output, rotations.heads_output.as_ref())?;
     shard.add_rotation(names.shortcut_attention, rotations.shortcut_attention.as_ref())?;
     shard.add_rotation(names.shortcut_mlp, rotations.shortcut_mlp.as_ref())?;
-    shard.down_hadamard = rotations.down_hadamard;
+    shard.down_hadamard = Some(match rotations.down_hadamard {
+        Some(points) => format!("{}x{points}", config.intermediate_size / points),
+        None => "none".to_owned(),
+    });
     let codebooks = shared_codebooks(&path, block)?;
     let slots = block_slots(&path, config, layer, &shard.linears)?;
     shard.write(&slots, codebooks)
@@ -108,7 +111,7 @@ struct ShardBuilder<'a> {
     path: &'a Path,
     tensors: Vec<TensorData<'a>>,
     linears: BTreeMap<String, LinearHeader>,
-    down_hadamard: Option<usize>,
+    down_hadamard: Option<String>,
 }
 
 impl<'a> ShardBuilder<'a> {
@@ -205,9 +208,9 @@ impl<'a> ShardBuilder<'a> {
         if let Some(codebooks) = codebooks {
             text.insert(metadata::CODEBOOKS.to_owned(), codebooks_digest(codebooks));
         }
-        if let Some(points) = self.down_hadamard {
-            text.insert(metadata::DOWN_HADAMARD.to_owned(), points.to_string());
-        }
+        text.extend(
+            self.down_hadamard.map(|transforms| (metadata::DOWN_HADAMARD.to_owned(), transforms)),
+        );
         text.extend(self.tensors.iter().map(|tensor| {
             (checksum_key(&tensor.name), blake3::hash(&tensor.bytes).to_hex().to_string())
         }));

@@ -101,6 +101,12 @@ impl QuantizeJob {
             put("damping", json!(options.damping));
             put("scale_steps", json!(options.scale_steps));
         }
+        if let Some(points) = plan.down_hadamard {
+            put("down_hadamard", json!(points));
+        }
+        if let SegmentKind::Trellis { window, .. } = plan.linear(0, Role::Gate).segments[0].kind {
+            put("trellis_window", json!(window));
+        }
         if self.calibration.weighting == TokenWeighting::ByResidual {
             put("token_weighting", json!("by residual"));
         }

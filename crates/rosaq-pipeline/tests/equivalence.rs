@@ -97,19 +97,12 @@ fn quantize_in_memory(
     let rope = RopeTable::new(&config, IDS.len());
     let mut hidden = source.embed(&IDS).unwrap().data;
     let mut packed = Vec::new();
+    let one_for_all = placement == Some(Placement::Absorbed);
+    let basis = |seed| orthogonal(config.hidden_size, if one_for_all { 0 } else { seed });
     let bases_of = |layer: usize| BlockBases {
-        attention: orthogonal(
-            config.hidden_size,
-            if placement == Some(Placement::Absorbed) { 0 } else { layer },
-        ),
-        mlp: orthogonal(
-            config.hidden_size,
-            if placement == Some(Placement::Absorbed) { 0 } else { layer + 50 },
-        ),
-        next: orthogonal(
-            config.hidden_size,
-            if placement == Some(Placement::Absorbed) { 0 } else { layer + 1 },
-        ),
+        attention: basis(layer),
+        mlp: basis(layer + 50),
+        next: basis(layer + 1),
     };
     for layer in 0..config.n_layers {
         let block = source.load_block(layer).unwrap();

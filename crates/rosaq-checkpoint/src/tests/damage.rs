@@ -192,6 +192,10 @@ fn shard_metadata_must_be_there() {
     check("rosaq_linears", Some("[]"), &["rosaq_linears", "JSON"]);
     check("rosaq_linears", Some("{}"), &["q_proj", "not described"]);
     check("rosaq_codebooks", None, &["rosaq_codebooks"]);
+    check("rosaq_down_hadamard", None, &["rosaq_down_hadamard", "found none"]);
+    for value in ["3x7", "x8", "24", "3x16", "99999999999999999999x8", "-3x-8"] {
+        check("rosaq_down_hadamard", Some(value), &["rosaq_down_hadamard", value, "24"]);
+    }
     check("blake3:model.layers.1.mlp.up_proj.f16", Some("abc"), &["mlp.up_proj.f16", "64"]);
 }
 

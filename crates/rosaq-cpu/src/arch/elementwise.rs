@@ -97,7 +97,9 @@ mod tests {
             walsh_hadamard(&mut turned, points);
             for (block, turned) in x.chunks(points).zip(turned.chunks(points)) {
                 for (row, &found) in turned.iter().enumerate() {
-                    let sign = |i: usize| if (i & row).count_ones() % 2 == 0 { 1.0 } else { -1.0 };
+                    let sign = |i: usize| {
+                        if (i & row).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 }
+                    };
                     let sum: f64 =
                         block.iter().enumerate().map(|(i, &v)| sign(i) * f64::from(v)).sum();
                     let expected = sum / (points as f64).sqrt();

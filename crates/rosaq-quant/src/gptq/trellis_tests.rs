@@ -1,3 +1,5 @@
+//! GPTQ into trellis codes.
+
 use faer::{Mat, MatRef};
 use rosaq_pack::Bits;
 use rosaq_trellis::{GaussianTable, TrellisCode, normal_samples};
