@@ -107,7 +107,7 @@ fn quantize_in_memory(
     for layer in 0..config.n_layers {
         let block = source.load_block(layer).unwrap();
         let mut collector = StatsCollector::new(&config, Requirements::ALL, TokenWeighting::Equal);
-        let batch = Batch { lengths: &[IDS.len()], first_position: 0 };
+        let batch = Batch { lengths: &[IDS.len()], first_position: 0, parents: &[] };
         let context = BlockContext { config: &config, rope: &rope, batch };
         let workspace = &mut Workspace::default();
         LoadedBlock::Dense(&block).forward(context, &mut hidden, None, &mut collector, workspace);

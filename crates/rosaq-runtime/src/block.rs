@@ -10,6 +10,7 @@ use crate::kv_cache::LayerCache;
 use crate::linear::{LinearOp, forward};
 use crate::rms_norm::{apply_gain, normalize, normalize_heads};
 use crate::rope::RopeTable;
+use crate::tree::attend_tree;
 use crate::workspace::{Workspace, sized};
 
 /// Values that one task handles in elementwise steps.
@@ -22,6 +23,8 @@ pub struct Batch<'a> {
     pub lengths: &'a [usize],
     /// Position of the first token of every sequence (tokens already in the cache).
     pub first_position: usize,
+    /// The sequence that each one continues, which stands before it; empty when none continues another.
+    pub parents: &'a [Option<usize>],
 }
 
 impl Batch<'_> {
@@ -32,8 +35,15 @@ impl Batch<'_> {
     }
 
     fn positions(&self) -> Vec<usize> {
-        let first = self.first_position;
-        self.lengths.iter().flat_map(|&len| first..first + len).collect()
+        let mut ends: Vec<usize> = Vec::with_capacity(self.lengths.len());
+        let mut positions = Vec::with_capacity(self.tokens());
+        for (idx, &len) in self.lengths.iter().enumerate() {
+            let parent = self.parents.get(idx).copied().flatten();
+            let first = parent.map_or(self.first_position, |parent| ends[parent]);
+            positions.extend(first..first + len);
+            ends.push(first + len);
+        }
+        positions
     }
 }
 
@@ -119,6 +129,10 @@ fn attend_all(
         cache.keys.extend_from_slice(k);
         cache.values.extend_from_slice(v);
         attend(heads, q, &cache.keys, &cache.values, out);
+        return;
+    }
+    if !batch.parents.is_empty() {
+        attend_tree(config, batch, [q, k, v], out);
         return;
     }
     let (width, kv_width) = (config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim);

@@ -9,6 +9,7 @@ mod linear;
 mod model;
 mod rms_norm;
 mod rope;
+mod tree;
 mod workspace;
 
 pub use block::{Batch, BlockContext, forward_block};
@@ -17,4 +18,5 @@ pub use kv_cache::{KvCache, LayerCache};
 pub use linear::LinearOp;
 pub use model::{Blocks, LayerPass, LoadedBlock, Model};
 pub use rope::RopeTable;
+pub use tree::TokenTree;
 pub use workspace::Workspace;

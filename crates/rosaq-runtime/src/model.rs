@@ -211,7 +211,7 @@ impl Model {
         }
         let mut hidden = self.embed(tokens.iter().copied())?;
         let rope = RopeTable::new(&self.config, cache.len() + tokens.len());
-        let batch = Batch { lengths: &[tokens.len()], first_position: cache.len() };
+        let batch = Batch { lengths: &[tokens.len()], first_position: cache.len(), parents: &[] };
         let context = BlockContext { config: &self.config, rope: &rope, batch };
         let mut workspace = Workspace::default();
         for (layer, layer_cache) in cache.layers.iter_mut().enumerate() {
@@ -258,7 +258,7 @@ impl LayerPass<'_> {
             let n = sequences_in_batch(lengths);
             let tokens: usize = lengths[..n].iter().sum();
             let (states, later) = rest.split_at_mut(tokens * d);
-            let batch = Batch { lengths: &lengths[..n], first_position: 0 };
+            let batch = Batch { lengths: &lengths[..n], first_position: 0, parents: &[] };
             let context = BlockContext { config: self.config, rope: self.rope, batch };
             block.forward(context, states, None, observer, &mut workspace);
             if !states.iter().all(|x| x.is_finite()) {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use rosaq_model::SourceModel;
-use rosaq_runtime::{KvCache, Model};
+use rosaq_runtime::{KvCache, Model, TokenTree};
 use serde::Deserialize;
 
 /// f32 sums in another order over a few dozen terms and two layers stay two orders below this.
@@ -95,4 +95,39 @@ fn a_batch_of_sequences_gives_what_each_gives_alone() {
     let together = model.final_hidden(&[a, b], &|_| ()).unwrap();
     let alone = [a, b].map(|w| model.final_hidden(&[w], &|_| ()).unwrap()).concat();
     assert!(distance(&together, &alone) < 1e-6);
+}
+
+/// A tree of three depths, whose paths are then run apart. The sliding window of `mistral-sliding` is shorter than a path.
+#[test]
+fn a_tree_gives_what_each_of_its_paths_gives_alone() {
+    for name in ["llama2-mha", "mistral-sliding", "qwen3-qk-norm"] {
+        let model = model(golden_dir(name));
+        let runs: [&[u32]; 5] =
+            [&[1, 5, 9, 2, 7, 4, 11], &[3, 3, 8, 6, 2], &[8], &[10, 2], &[1, 2, 3]];
+        let parents = [None, Some(0), Some(1), Some(0), None];
+        let tree = TokenTree {
+            tokens: &runs.concat(),
+            lengths: &runs.map(<[u32]>::len),
+            parents: &parents,
+        };
+        let found = model.tree_hidden(&[tree, tree], &|_| ()).unwrap();
+        let (first, second) = found.split_at(found.len() / 2);
+        assert!(distance(first, second) < 1e-6, "{name}: the second tree differs");
+        let mut rest = first;
+        for (run, tokens) in runs.iter().enumerate() {
+            let mut path = tokens.to_vec();
+            let mut above = parents[run];
+            while let Some(parent) = above {
+                path = [runs[parent], &path].concat();
+                above = parents[parent];
+            }
+            let alone = model.final_hidden(&[&path], &|_| ()).unwrap();
+            let size = tokens.len() * model.config().hidden_size;
+            let (part, later) = rest.split_at(size);
+            // f32 sums of a few dozen terms in another order.
+            let off = distance(part, &alone[alone.len() - size..]);
+            assert!(off < 1e-5, "{name}: run {run} differs by {off:e}");
+            rest = later;
+        }
+    }
 }
