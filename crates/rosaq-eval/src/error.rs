@@ -57,4 +57,23 @@ pub enum EvalError<E: Error + 'static> {
         /// Position in the window of the token that the logits follow.
         position: usize,
     },
+    /// A request has no context or nothing to score.
+    #[error("request {request}: expected at least one token of context and one to score")]
+    EmptyRequest {
+        /// Index of the request.
+        request: usize,
+    },
+    /// A continuation alone is longer than what the model takes.
+    #[error(
+        "request {request}: expected a continuation of at most {max_length} tokens, found {found}; \
+         give a longer context if the model has one"
+    )]
+    LongContinuation {
+        /// Index of the request.
+        request: usize,
+        /// Tokens of the continuation.
+        found: usize,
+        /// Tokens that the model takes.
+        max_length: usize,
+    },
 }

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use crate::TokenTree;
+
 /// A model that gives next-token logits, in two steps: hidden states, which are worth keeping, and
 /// logits, which are too many to keep.
 pub trait LanguageModel: Sync {
@@ -26,6 +28,31 @@ pub trait LanguageModel: Sync {
         windows: &[&[u32]],
         progress: &dyn Fn(f64),
     ) -> Result<Vec<f32>, Self::Error>;
+
+    /// Hidden states as [`LanguageModel::final_hidden`] gives them, for every token of `trees`: row-major [tokens,
+    /// `hidden_size`], tree after tree. A run stands behind its parent, which stands behind its own. Unless a model knows
+    /// better, the whole path to every run is computed by itself.
+    ///
+    /// # Errors
+    ///
+    /// The model's own.
+    fn tree_hidden(
+        &self,
+        trees: &[TokenTree],
+        progress: &dyn Fn(f64),
+    ) -> Result<Vec<f32>, Self::Error> {
+        let paths: Vec<(Vec<u32>, usize)> = trees.iter().flat_map(TokenTree::paths).collect();
+        let windows: Vec<&[u32]> = paths.iter().map(|(path, _)| &path[..]).collect();
+        let hidden = self.final_hidden(&windows, progress)?;
+        let mut rest = &hidden[..];
+        let mut kept = Vec::new();
+        for (path, n_own) in &paths {
+            let (states, later) = rest.split_at(path.len() * self.hidden_size());
+            kept.extend_from_slice(&states[(path.len() - n_own) * self.hidden_size()..]);
+            rest = later;
+        }
+        Ok(kept)
+    }
 
     /// Writes the logits, row-major [tokens, `vocab_size`], of `hidden`, row-major
     /// [tokens, `hidden_size`]. Called from many threads at once, so it had better run on one.

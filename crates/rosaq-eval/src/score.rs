@@ -34,7 +34,8 @@ impl Score {
 
 /// Number, mean and standard error `s / sqrt(n)` with the sample standard deviation `s`; the error
 /// of a single value is 0. Sums run in order, in f64.
-fn mean_and_stderr(values: impl Iterator<Item = f64> + Clone) -> (usize, f64, f64) {
+#[must_use]
+pub fn mean_and_stderr(values: impl Iterator<Item = f64> + Clone) -> (usize, f64, f64) {
     let n = values.clone().count();
     let mean = values.clone().sum::<f64>() / n as f64;
     let squares: f64 = values.map(|value| (value - mean) * (value - mean)).sum();
