@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::flags::{
-    CalibrationFlags, MethodFlags, ModelFlags, OutputFlags, TextFlags, parse_bits, parse_group_size,
+    CalibrationFlags, MethodFlags, ModelFlags, OutputFlags, TaskFlags, TextFlags, parse_bits,
+    parse_group_size,
 };
 
 #[derive(Debug, Args)]
@@ -62,6 +63,20 @@ pub(crate) struct EvalFlags {
     #[arg(long, value_name = "PERCENT", requires = "reference")]
     pub(crate) max_ppl_increase: Option<f64>,
     #[command(flatten)]
+    pub(crate) tasks: TaskFlags,
+    /// Write each question with the log-likelihoods of its choices, one JSON object a line
+    #[arg(long, value_name = "FILE.jsonl", requires = "data")]
+    pub(crate) samples: Option<PathBuf>,
+    /// Directory in which scored questions are kept [default: out/MODEL-tasks]
+    #[arg(long, value_name = "DIR", requires = "data")]
+    pub(crate) out: Option<PathBuf>,
+    /// Score questions anew that were scored before
+    #[arg(long, requires = "data")]
+    pub(crate) fresh: bool,
+    /// Compute every choice with its context by itself, and keep nothing: to measure what sharing saves
+    #[arg(long, hide = true, requires = "data")]
+    pub(crate) no_sharing: bool,
+    #[command(flatten)]
     pub(crate) output: OutputFlags,
 }
 
@@ -86,6 +101,8 @@ pub(crate) struct TableFlags {
     pub(crate) calibration: CalibrationFlags,
     #[command(flatten)]
     pub(crate) text: TextFlags,
+    #[command(flatten)]
+    pub(crate) tasks: TaskFlags,
     /// Start over instead of resuming
     #[arg(long)]
     pub(crate) fresh: bool,

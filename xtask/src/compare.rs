@@ -4,11 +4,11 @@ use std::fs;
 
 use anyhow::Context;
 use rosaq_pipeline::{
-    CompareJob, CompareRow, Comparison, Progress, RowOrder, Variant, compare, find,
+    CompareJob, CompareRow, Comparison, Progress, RowOrder, TaskColumn, Variant, compare, find,
     write_comparison_html,
 };
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::Outcome;
 use crate::command_flags::{CompareFlags, TableFlags};
@@ -58,6 +58,7 @@ pub(crate) fn run_variants(
         out: flags.out.clone().unwrap_or_else(|| default_out(&model, "compare")),
         calibration: flags.calibration.set(),
         text: flags.text.text(),
+        tasks: flags.tasks.job(None)?,
         fresh: flags.fresh,
         order,
         model,
@@ -91,6 +92,9 @@ fn print(job: &CompareJob, found: &Comparison, json: bool) -> anyhow::Result<()>
             "peak MB",
         ];
         print_text(&table(&header, found.rows.iter().map(cells)))?;
+        if let Some(tasks) = task_table(&found.rows) {
+            print_text(&tasks)?;
+        }
         print_where(job, found)?;
     }
     Ok(())
@@ -105,15 +109,63 @@ pub(crate) fn print_where(job: &CompareJob, found: &Comparison) -> anyhow::Resul
     print_text(&format!("checkpoints and statistics are kept in {}", job.out.display()))
 }
 
-/// Rows as comma-separated values in full precision, if they were asked for.
+/// Rows as comma-separated values in full precision, if they were asked for. A task has two columns, its share of right
+/// answers and the standard error of that.
 pub(crate) fn write_csv(flags: &TableFlags, rows: &[impl Serialize]) -> anyhow::Result<()> {
     let Some(path) = &flags.csv else { return Ok(()) };
     let failed = || format!("cannot write \"{}\"", path.display());
     let mut writer = csv::Writer::from_writer(Vec::new());
-    for row in rows {
-        writer.serialize(row).with_context(failed)?;
+    for (idx, row) in rows.iter().enumerate() {
+        let mut fields = Map::new();
+        collect_fields(serde_json::to_value(row)?, &mut fields);
+        if idx == 0 {
+            writer.write_record(fields.keys()).with_context(failed)?;
+        }
+        let texts = fields.values().map(|value| match value {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            value => value.to_string(),
+        });
+        writer.write_record(texts).with_context(failed)?;
     }
     fs::write(path, writer.into_inner().with_context(failed)?).with_context(failed)
+}
+
+/// The fields of a row, which may be a tuple of objects.
+fn collect_fields(row: Value, fields: &mut Map<String, Value>) {
+    match row {
+        Value::Array(parts) => parts.into_iter().for_each(|part| collect_fields(part, fields)),
+        Value::Object(object) => {
+            for (name, value) in object {
+                let Value::Array(tasks) = value else {
+                    fields.insert(name, value);
+                    continue;
+                };
+                for task in &tasks {
+                    let name = task["name"].as_str().unwrap_or_default().replace([' ', '/'], "_");
+                    fields.insert(name.clone(), task["value"].clone());
+                    fields.insert(format!("{name}_stderr"), task["stderr"].clone());
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Accuracies in percent, a column for each task; `None` where none were measured.
+pub(crate) fn task_table(rows: &[CompareRow]) -> Option<String> {
+    let columns = &rows.first().filter(|row| !row.tasks.is_empty())?.tasks;
+    let titles: Vec<String> = columns.iter().map(|c| format!("{}, %", c.name)).collect();
+    let mut header = vec!["method", "settings", "code bits", "group"];
+    header.extend(titles.iter().map(String::as_str));
+    let percent = |column: &TaskColumn| match column.stderr {
+        Some(stderr) => format!("{:.2} ± {:.2}", column.value * 100.0, stderr * 100.0),
+        None => format!("{:.2}", column.value * 100.0),
+    };
+    let cells = rows
+        .iter()
+        .map(|row| cells(row).into_iter().take(4).chain(row.tasks.iter().map(percent)).collect());
+    Some(table(&header, cells))
 }
 
 fn cells(row: &CompareRow) -> Vec<String> {

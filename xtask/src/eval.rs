@@ -7,10 +7,14 @@ use crate::Outcome;
 use crate::command_flags::EvalFlags;
 use crate::output::{prepare, print_json, print_text, table};
 use crate::quantize::judge;
+use crate::tasks;
 
 pub(crate) fn run(flags: &EvalFlags) -> anyhow::Result<Outcome> {
     let progress = prepare(&flags.output)?;
     let path = flags.model.path();
+    if let Some(job) = flags.tasks.job(flags.text.context)? {
+        return tasks::run(flags, &path, &job, progress);
+    }
     let model = EvalModel::open(&path)?;
     let tokens = model.tokens(&flags.text.text())?;
     let reference = match &flags.reference {

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rosaq_pipeline::{
-    Amount, CalibrationSet, EvalText, MethodSettings, OutputRotation, Preset, TokenWeighting,
+    Amount, CalibrationSet, EvalText, MethodSettings, OutputRotation, Preset, TaskJob,
+    TokenWeighting,
 };
 
 use crate::command_flags::{
@@ -26,7 +28,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Quantize a model, save it, reload it and measure it. Without arguments: the bundled LLaMA at INT4.
     Quantize(QuantizeFlags),
-    /// Perplexity of a model, and KL divergence from its original.
+    /// Perplexity of a model and KL divergence from its original, or its accuracy on multiple-choice tasks.
     Eval(EvalFlags),
     /// Several methods side by side on one model.
     Compare(CompareFlags),
@@ -113,7 +115,7 @@ pub(crate) struct TextFlags {
     text: Option<PathBuf>,
     /// Tokens of a window [default: 2048, or what the model was made for]
     #[arg(long, value_name = "TOKENS", value_parser = parse_context)]
-    context: Option<usize>,
+    pub(crate) context: Option<usize>,
     /// Windows at most
     #[arg(long, value_name = "N", value_parser = parse_count)]
     max_segments: Option<usize>,
@@ -126,6 +128,49 @@ impl TextFlags {
             context: self.context,
             max_segments: self.max_segments,
         }
+    }
+}
+
+/// Multiple-choice tasks.
+#[derive(Debug, Args)]
+pub(crate) struct TaskFlags {
+    /// Tasks, separated by commas: csr for the seven common-sense tasks, mmlu, all, or single ones such as piqa and mmlu/anatomy
+    #[arg(long, value_delimiter = ',', value_name = "TASKS", requires = "data")]
+    tasks: Vec<String>,
+    /// A task file of your own, or a folder of such; all of them where `--tasks` is not given
+    #[arg(long, value_name = "FILE.toml", requires = "data")]
+    task_file: Option<PathBuf>,
+    /// Folder with the data of the tasks, in a folder each
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Take the first N rows of each file
+    #[arg(long, value_name = "N", value_parser = parse_count, requires = "data")]
+    limit: Option<usize>,
+    /// Examples with answers before each question, for tasks that have them (mmlu)
+    #[arg(long, value_name = "K", default_value_t = 0, requires = "data")]
+    shots: usize,
+}
+
+impl TaskFlags {
+    /// The tasks that were asked for; `context` limits the tokens of a question.
+    ///
+    /// # Errors
+    /// Flags about tasks without a task.
+    pub(crate) fn job(&self, context: Option<usize>) -> anyhow::Result<Option<TaskJob>> {
+        let Some(data) = &self.data else { return Ok(None) };
+        if self.tasks.is_empty() && self.task_file.is_none() {
+            bail!(
+                "`--data` names the data of tasks; add `--tasks`, where `csr` takes the seven common-sense tasks"
+            );
+        }
+        Ok(Some(TaskJob {
+            tasks: self.tasks.clone(),
+            task_file: self.task_file.clone(),
+            data: data.clone(),
+            limit: self.limit,
+            shots: self.shots,
+            context,
+        }))
     }
 }
 

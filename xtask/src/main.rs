@@ -12,6 +12,7 @@ mod paper_channels;
 mod paper_table;
 mod quantize;
 mod reproduce;
+mod tasks;
 mod tidy;
 mod verify;
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::Outcome;
 use crate::command_flags::TableFlags;
-use crate::compare::{print_where, run_variants, write_csv};
+use crate::compare::{print_where, run_variants, task_table, write_csv};
 use crate::output::{print_json, print_text, table};
 
 /// The model of the paper whose figures are shown.
@@ -71,6 +71,9 @@ impl PaperTable {
             print_json(&self.json(&job, &found, &rows)?)?;
         } else {
             print_text(&self.human(&rows))?;
+            if let Some(tasks) = task_table(&found.rows) {
+                print_text(&tasks)?;
+            }
             print_where(&job, &found)?;
         }
         Ok(Outcome::Done)

@@ -17,6 +17,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("text", &[]),
     ("trellis", &[]),
     ("report", &[]),
+    ("tasks", &["text"]),
     ("eval", &["text"]),
     ("model", &["tensor"]),
     ("calib", &["model"]),
@@ -52,6 +53,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "cpu",
             "runtime",
             "eval",
+            "tasks",
         ],
     ),
 ];

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rosaq_calib::Requirements;
 use rosaq_methods::find;
@@ -13,13 +13,15 @@ use serde_json::Value;
 use crate::calibrate::{StatsDir, calibrate};
 use crate::fingerprint::{calibration_fingerprint, model_fingerprint};
 use crate::quantize::f16_bytes;
+use crate::task_columns::{TaskColumn, columns};
 use crate::tokens::{source_tokenizer, warn_of_length};
 use crate::usage::StageTime;
 use crate::variant::{Variant, differences, directory_name};
 use crate::workdir::lock;
 use crate::{
-    CalibrationSet, EvalModel, EvalText, EvalTokens, Evaluation, PipelineError, Progress,
-    QuantizeJob, QuantizeReport, Reference, Stopwatch, quantize, write_report,
+    CalibrationSet, EvalModel, EvalText, EvalTokens, Evaluation, Keep, PipelineError, Progress,
+    QuantizeJob, QuantizeReport, Reference, Stopwatch, TaskJob, TaskQuestions, quantize,
+    write_report,
 };
 
 /// A comparison.
@@ -33,6 +35,8 @@ pub struct CompareJob {
     pub calibration: CalibrationSet,
     /// The text of all measurements.
     pub text: EvalText,
+    /// Multiple-choice tasks on which models are measured as well.
+    pub tasks: Option<TaskJob>,
     /// Where the checkpoints go, one directory each.
     pub out: PathBuf,
     /// How the rows are sorted.
@@ -81,6 +85,8 @@ pub struct CompareRow {
     pub cpu_seconds: Option<f64>,
     /// Largest resident set while it was made (of the whole process where the system cannot tell).
     pub peak_rss_bytes: Option<u64>,
+    /// Accuracies on tasks, and their averages.
+    pub tasks: Vec<TaskColumn>,
 }
 
 /// A finished comparison.
@@ -110,12 +116,15 @@ pub fn compare(job: &CompareJob, progress: Progress) -> Result<Comparison, Pipel
     }
     let original = EvalModel::open(&job.model)?;
     let tokens = original.tokens(&job.text)?;
+    let questions = job.tasks.as_ref().map(|tasks| TaskQuestions::load(tasks, progress));
+    let questions = questions.transpose()?;
     let shared = SharedStatistics { dir: statistics, requirements: union(job)? };
     let calibration = prepare_statistics(job, &source, &shared, progress)?;
     let mut run = Run {
         job,
         shared,
         tokens,
+        questions,
         original: Some(original),
         reference: None,
         reference_perplexity: None,
@@ -128,7 +137,9 @@ pub fn compare(job: &CompareJob, progress: Progress) -> Result<Comparison, Pipel
     if job.order == RowOrder::Quality {
         rows.sort_by(|a, b| a.kl.partial_cmp(&b.kl).unwrap_or(Ordering::Equal));
     }
-    rows.insert(0, fp16_row(&source, run.reference_perplexity()?));
+    let mut fp16 = fp16_row(&source, run.reference_perplexity()?);
+    fp16.tasks = run.task_columns(&job.model)?;
+    rows.insert(0, fp16);
     Ok(Comparison { rows, calibration })
 }
 
@@ -162,6 +173,7 @@ struct Run<'a> {
     job: &'a CompareJob,
     shared: SharedStatistics,
     tokens: EvalTokens,
+    questions: Option<TaskQuestions>,
     /// The source model until it has become the reference.
     original: Option<EvalModel>,
     reference: Option<Reference>,
@@ -206,7 +218,16 @@ impl Run<'_> {
             kl_stderr: found.kl_stderr,
             cpu_seconds: Some(report.cpu_seconds),
             peak_rss_bytes: report.peak_rss_bytes,
+            tasks: self.task_columns(&one.out)?,
         })
+    }
+
+    /// Accuracies of a model; its scores are kept beside the checkpoints.
+    fn task_columns(&self, model: &Path) -> Result<Vec<TaskColumn>, PipelineError> {
+        let Some(questions) = &self.questions else { return Ok(Vec::new()) };
+        let keep = Keep::In { dir: &self.job.out.join("tasks"), fresh: self.job.fresh };
+        let found = EvalModel::open(model)?.score_tasks(questions, keep, self.progress)?;
+        Ok(columns(&found.tasks))
     }
 
     /// The quality of a finished checkpoint: as its report has it when it was measured on these tokens, else measured now.
@@ -279,5 +300,6 @@ fn fp16_row(source: &SourceModel, perplexity: f64) -> CompareRow {
         kl_stderr: Some(0.0),
         cpu_seconds: None,
         peak_rss_bytes: None,
+        tasks: Vec::new(),
     }
 }

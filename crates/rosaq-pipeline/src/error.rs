@@ -10,6 +10,7 @@ use rosaq_methods::MethodError;
 use rosaq_model::ModelError;
 use rosaq_pack::PackError;
 use rosaq_runtime::RuntimeError;
+use rosaq_tasks::TaskError;
 use rosaq_tensor::TensorError;
 use rosaq_text::TextError;
 
@@ -44,6 +45,9 @@ pub enum PipelineError {
     /// The evaluation.
     #[error(transparent)]
     Eval(#[from] EvalError<RuntimeError>),
+    /// Tasks and their data.
+    #[error(transparent)]
+    Task(#[from] TaskError),
     /// Packing.
     #[error(transparent)]
     Pack(#[from] PackError),

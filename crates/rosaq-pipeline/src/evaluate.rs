@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use rosaq_calib::Fingerprint;
 use rosaq_checkpoint::Checkpoint;
 use rosaq_eval::{LanguageModel, Score, perplexity, perplexity_and_kl};
 use rosaq_model::{ModelError, SourceModel};
-use rosaq_runtime::{Model, RuntimeError};
+use rosaq_runtime::{Model, RuntimeError, TokenTree};
 use rosaq_tensor::Matrix;
 use rosaq_text::{AddSpecial, TextError, TokenWindows, Tokenizer, perplexity_text};
 
-use crate::fingerprint::{hex, windows_fingerprint};
+use crate::fingerprint::{checkpoint_fingerprint, hex, model_fingerprint, windows_fingerprint};
 use crate::report::{Evaluation, GoldenLogits};
 use crate::tokens::{source_tokenizer, warn_of_length};
 use crate::{PipelineError, Progress};
@@ -38,6 +39,7 @@ const GOLDEN_LOGITS: usize = 64;
 pub struct EvalModel {
     model: Model,
     tokenizer: Tokenizer,
+    path: PathBuf,
 }
 
 /// Tokens of a text in windows, and how they were obtained.
@@ -65,11 +67,23 @@ impl EvalModel {
     pub fn open(path: &Path) -> Result<Self, PipelineError> {
         if Checkpoint::is_rosaq(path) {
             let tokenizer = Tokenizer::from_dir(path)?;
-            return Ok(Self { model: Model::packed(path)?, tokenizer });
+            return Ok(Self { model: Model::packed(path)?, tokenizer, path: path.to_owned() });
         }
         let source = SourceModel::open(path)?;
         let tokenizer = source_tokenizer(&source)?;
-        Ok(Self { model: Model::streamed(source)?, tokenizer })
+        Ok(Self { model: Model::streamed(source)?, tokenizer, path: path.to_owned() })
+    }
+
+    /// Hash of all its files, the tokenizer's included.
+    ///
+    /// # Errors
+    /// Files that cannot be read.
+    pub(crate) fn fingerprint(&self) -> Result<Fingerprint, PipelineError> {
+        if Checkpoint::is_rosaq(&self.path) {
+            checkpoint_fingerprint(&self.path)
+        } else {
+            model_fingerprint(&SourceModel::open(&self.path)?)
+        }
     }
 
     /// The model.
@@ -220,7 +234,7 @@ impl Reference {
 }
 
 /// The runtime's model as the evaluation sees it.
-struct Adapter<'a>(&'a Model);
+pub(crate) struct Adapter<'a>(pub(crate) &'a Model);
 
 impl LanguageModel for Adapter<'_> {
     type Error = RuntimeError;
@@ -241,8 +255,20 @@ impl LanguageModel for Adapter<'_> {
         self.0.final_hidden(windows, progress)
     }
 
+    fn tree_hidden(
+        &self,
+        trees: &[rosaq_eval::TokenTree],
+        progress: &dyn Fn(f64),
+    ) -> Result<Vec<f32>, RuntimeError> {
+        self.0.tree_hidden(&trees.iter().map(tree_view).collect::<Vec<_>>(), progress)
+    }
+
     fn logits(&self, hidden: &[f32], out: &mut [f32]) -> Result<(), RuntimeError> {
         self.0.logits_into(hidden, out);
         Ok(())
     }
+}
+
+fn tree_view(tree: &rosaq_eval::TokenTree) -> TokenTree<'_> {
+    TokenTree { tokens: &tree.tokens, lengths: &tree.lengths, parents: &tree.parents }
 }

@@ -1,6 +1,7 @@
 //! Fingerprints: what statistics and resume states belong to.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 
 use rosaq_calib::{Fingerprint, TokenWeighting};
 use rosaq_model::SourceModel;
@@ -22,6 +23,31 @@ pub(crate) fn model_fingerprint(source: &SourceModel) -> Result<Fingerprint, Pip
     hasher.update(env!("CARGO_PKG_VERSION").as_bytes());
     for path in source.store().files().iter().chain(&companion_files(source)) {
         // Read rather than mapped, so that a large model does not fill the resident set.
+        let file = File::open(path).map_err(PipelineError::disk("read", path))?;
+        hasher.update_reader(file).map_err(PipelineError::disk("read", path))?;
+    }
+    Ok(*hasher.finalize().as_bytes())
+}
+
+/// Hash of the weights, the configuration and the tokenizer of one of our checkpoints; its report and card do not count.
+///
+/// # Errors
+/// Files that cannot be read.
+pub(crate) fn checkpoint_fingerprint(dir: &Path) -> Result<Fingerprint, PipelineError> {
+    let failed = |source| PipelineError::Disk { action: "read", path: dir.to_owned(), source };
+    let entries = fs::read_dir(dir).map_err(failed)?.map(|entry| Ok(entry?.path()));
+    let mut files = entries.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let matters = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let config = name.starts_with("config") || name.starts_with("tokenizer");
+        config || name.ends_with(".safetensors")
+    };
+    files.retain(matters);
+    files.sort();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(GENERATION);
+    hasher.update(env!("CARGO_PKG_VERSION").as_bytes());
+    for path in &files {
         let file = File::open(path).map_err(PipelineError::disk("read", path))?;
         hasher.update_reader(file).map_err(PipelineError::disk("read", path))?;
     }

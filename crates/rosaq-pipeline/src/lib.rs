@@ -18,6 +18,9 @@ mod present;
 mod progress;
 mod quantize;
 mod report;
+mod scored;
+mod task_columns;
+mod task_eval;
 #[cfg(test)]
 mod tests;
 mod threads;
@@ -43,10 +46,16 @@ pub use progress::{Progress, Stage};
 pub use quantize::quantize;
 pub use report::{Evaluation, GoldenLogits, QuantizeReport, read_report, write_report};
 pub use rosaq_calib::TokenWeighting;
+pub use rosaq_eval::Sharing;
 pub use rosaq_methods::{MethodSettings, OutputRotation, Preset, find};
 pub use rosaq_model::SourceModel;
 pub use rosaq_rotate::Placement;
 pub use rosaq_saliency::SaliencyRule;
+pub use rosaq_tasks::{
+    GroupScore, Measure, Metric, ScoredQuestion, TaskScore, common_sense_average,
+};
+pub use task_columns::{TaskColumn, columns};
+pub use task_eval::{Keep, TaskJob, TaskQuestions, TaskScores};
 pub use threads::use_threads;
 pub use tokens::source_tokenizer;
 pub use usage::{StageTime, Stopwatch, peak_rss_bytes};
