@@ -522,6 +522,6 @@ fn bad_input_is_refused() {
         &[Segment::codebook(8, Bits::FOUR, 0, 4)],
         0.01,
         "segment kind Codebook { bits: Bits(4), id: 0 } cannot be filled by rounding to an \
-         integer grid",
+         integer grid, and names no trellis code",
     );
 }
