@@ -133,6 +133,9 @@ pub(crate) enum PaperItem {
     Table2,
     /// Rotation at the output projection: head by head, global, none
     Table3,
+    /// All methods at each width, with their accuracies on `--tasks`
+    #[value(name = "tables5-7")]
+    Tables57,
     /// The channels of largest magnitude, rotated and original
     Table8,
     /// Magnitudes of all channels before and after rotation, as SVG

@@ -92,7 +92,7 @@ fn print(job: &CompareJob, found: &Comparison, json: bool) -> anyhow::Result<()>
             "peak MB",
         ];
         print_text(&table(&header, found.rows.iter().map(cells)))?;
-        if let Some(tasks) = task_table(&found.rows) {
+        if let Some(tasks) = task_table(&found.rows, None) {
             print_text(&tasks)?;
         }
         print_where(job, found)?;
@@ -152,8 +152,11 @@ fn collect_fields(row: Value, fields: &mut Map<String, Value>) {
     }
 }
 
+/// Figures from elsewhere for a last row: its title, and the accuracy in percent of a task where it is known.
+pub(crate) type Elsewhere<'a> = (&'a str, &'a dyn Fn(&str) -> Option<f64>);
+
 /// Accuracies in percent, a column for each task; `None` where none were measured.
-pub(crate) fn task_table(rows: &[CompareRow]) -> Option<String> {
+pub(crate) fn task_table(rows: &[CompareRow], elsewhere: Option<Elsewhere<'_>>) -> Option<String> {
     let columns = &rows.first().filter(|row| !row.tasks.is_empty())?.tasks;
     let titles: Vec<String> = columns.iter().map(|c| format!("{}, %", c.name)).collect();
     let mut header = vec!["method", "settings", "code bits", "group"];
@@ -165,7 +168,15 @@ pub(crate) fn task_table(rows: &[CompareRow]) -> Option<String> {
     let cells = rows
         .iter()
         .map(|row| cells(row).into_iter().take(4).chain(row.tasks.iter().map(percent)).collect());
-    Some(table(&header, cells))
+    let last = elsewhere.map(|(title, accuracy)| {
+        let known = |column: &TaskColumn| match accuracy(&column.name) {
+            Some(percent) => format!("{percent:.2}"),
+            None => "-".to_owned(),
+        };
+        let blank = [String::new(), String::new(), String::new()];
+        [title.to_owned()].into_iter().chain(blank).chain(columns.iter().map(known)).collect()
+    });
+    Some(table(&header, cells.chain(last)))
 }
 
 fn cells(row: &CompareRow) -> Vec<String> {

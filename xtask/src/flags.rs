@@ -152,13 +152,18 @@ pub(crate) struct TaskFlags {
 }
 
 impl TaskFlags {
+    /// Whether any task was asked for.
+    pub(crate) fn any(&self) -> bool {
+        !self.tasks.is_empty() || self.task_file.is_some()
+    }
+
     /// The tasks that were asked for; `context` limits the tokens of a question.
     ///
     /// # Errors
     /// Flags about tasks without a task.
     pub(crate) fn job(&self, context: Option<usize>) -> anyhow::Result<Option<TaskJob>> {
         let Some(data) = &self.data else { return Ok(None) };
-        if self.tasks.is_empty() && self.task_file.is_none() {
+        if !self.any() {
             bail!(
                 "`--data` names the data of tasks; add `--tasks`, where `csr` takes the seven common-sense tasks"
             );

@@ -4,7 +4,7 @@ use rosaq_pipeline::{
     CompareJob, CompareRow, Comparison, MethodSettings, Paper, Progress, RowOrder, Variant,
 };
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::Outcome;
 use crate::command_flags::TableFlags;
@@ -71,7 +71,8 @@ impl PaperTable {
             print_json(&self.json(&job, &found, &rows)?)?;
         } else {
             print_text(&self.human(&rows))?;
-            if let Some(tasks) = task_table(&found.rows) {
+            let title = format!("paper, {PAPER_MODEL} fp16");
+            if let Some(tasks) = task_table(&found.rows, Some((&title, &paper_accuracy))) {
                 print_text(&tasks)?;
             }
             print_where(&job, &found)?;
@@ -124,11 +125,16 @@ impl PaperTable {
         };
         let rows = rows.iter().map(one).collect::<anyhow::Result<Vec<_>>>()?;
         let paper = Paper::known();
+        let tasks = found.rows.first().map_or(&[][..], |row| &row.tasks);
+        let accuracies: Map<String, Value> = tasks
+            .iter()
+            .filter_map(|task| Some((task.name.clone(), json!(paper_accuracy(&task.name)?))))
+            .collect();
         Ok(json!({
             "table": self.number, "model": job.model.display().to_string(), "rows": rows,
             "calibration": found.calibration,
             "paper": { "source": paper.source, "model": PAPER_MODEL, "salient": paper.salient,
-                "salient_per_head": paper.salient_per_head, "group_size": paper.group_size },
+                "salient_per_head": paper.salient_per_head, "group_size": paper.group_size, "fp16_accuracy_percent": accuracies },
         }))
     }
 
@@ -161,6 +167,11 @@ impl PaperTable {
             paper.source
         )
     }
+}
+
+/// The accuracy in percent that the paper prints for its FP16 model.
+fn paper_accuracy(task: &str) -> Option<f64> {
+    Paper::known().value("5-7", PAPER_MODEL, ("fp16", "", None), task)
 }
 
 fn cells(row: &CompareRow, beside: &Beside) -> Vec<String> {

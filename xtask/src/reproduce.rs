@@ -1,5 +1,6 @@
 //! `cargo xtask reproduce`: the tables and figures of the ROSAQ paper (arXiv 2506.13472) on any model.
 
+use anyhow::bail;
 use rosaq_pipeline::{MethodSettings, OutputRotation, Placement, Progress, SaliencyRule};
 
 use crate::Outcome;
@@ -11,7 +12,11 @@ use crate::paper_table::{Baseline, PaperTable, TableRow};
 pub(crate) fn run(flags: &ReproduceFlags) -> anyhow::Result<Outcome> {
     let progress = prepare(&flags.table.output)?;
     match flags.item {
-        PaperItem::Table1 => methods(flags, progress),
+        PaperItem::Table1 => methods(flags, "1", progress),
+        PaperItem::Tables57 if !flags.table.tasks.any() => {
+            bail!("tables 5 to 7 are of accuracies; add `--tasks all --data DIR`")
+        }
+        PaperItem::Tables57 => methods(flags, "5-7", progress),
         PaperItem::Table2 => saliency_rules(flags, progress),
         PaperItem::Table3 => output_rotations(flags, progress),
         PaperItem::Table8 => paper_channels::table(flags, progress),
@@ -19,13 +24,17 @@ pub(crate) fn run(flags: &ReproduceFlags) -> anyhow::Result<Outcome> {
     }
 }
 
-/// Table 1: all methods at each width. The paper's accuracies on zero-shot tasks are not among the columns yet.
-fn methods(flags: &ReproduceFlags, progress: Progress) -> anyhow::Result<Outcome> {
+/// Tables 1 and 5 to 7: all methods at each width, with their accuracies on the tasks that were asked for.
+fn methods(
+    flags: &ReproduceFlags,
+    number: &'static str,
+    progress: Progress,
+) -> anyhow::Result<Outcome> {
     let names = ["rtn", "gptq", "awq", "spinquant", "mixed", "rosaq"];
     let rows = |settings: &MethodSettings| {
         names.map(|method| TableRow::new(method, "", on_layers(settings, method))).to_vec()
     };
-    run_table(flags, "1", Baseline::Fp16, rows, progress)
+    run_table(flags, number, Baseline::Fp16, rows, progress)
 }
 
 /// Table 2: which eigenvectors are kept in f16.

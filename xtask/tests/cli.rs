@@ -204,7 +204,12 @@ fn every_method_runs_from_the_command_line() {
     let out = dir.path().join("out");
     let (model, out) = (fixture("tiny-qwen2"), text(&out));
     let mut args = vec!["compare", "--model", text(&model), "--bits", "3", "--out", out];
-    args.extend(["--methods", "rtn,gptq,awq,spinquant,mixed,rosaq", "--learning-steps", "10"]);
+    args.extend([
+        "--methods",
+        "rtn,gptq,awq,spinquant,mixed,rosaq,spectral",
+        "--learning-steps",
+        "10",
+    ]);
     args.extend(["--act-order", "--json"]);
     args.extend(SMALL);
     let json = run(&args).exits(0).json();
@@ -212,7 +217,7 @@ fn every_method_runs_from_the_command_line() {
     let kl = |method: &str| {
         rows.iter().find(|row| row["method"] == method).unwrap()["kl"].as_f64().unwrap()
     };
-    for method in ["gptq", "awq", "spinquant"] {
+    for method in ["gptq", "awq", "spinquant", "spectral"] {
         assert!(kl(method) < kl("rtn"), "{method}: {} of {}", kl(method), kl("rtn"));
     }
 }

@@ -200,6 +200,28 @@ fn compare_has_a_column_for_each_task() {
     assert_eq!(figures(&run(&args)), found);
 }
 
+#[test]
+fn tables_5_to_7_set_the_papers_accuracies_below_ours() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, data, model) = (dir.path().join("out"), fixture("tasks"), fixture("tiny-llama"));
+    let mut args = vec!["reproduce", "tables5-7", "--model", text(&model), "--out", text(&out)];
+    args.extend(["--bits", "4"]);
+    args.extend(SMALL);
+    run(&args).refused(2, &["--tasks all", "--data"]);
+    args.extend(["--tasks", "piqa,mmlu", "--data", text(&data), "--limit", "2"]);
+    let shown = run(&args);
+    shown.exits(0);
+    let mut lines = shown.stdout.lines();
+    let paper = lines.find(|line| line.contains("paper, LLaMA2-7B fp16")).unwrap();
+    assert!(["79.11", "38.83", "41.26"].iter().all(|figure| paper.contains(figure)), "{paper}");
+    args.push("--json");
+    let json = figures(&run(&args));
+    let methods: Vec<&str> =
+        json["rows"].as_array().unwrap().iter().map(|r| r["method"].as_str().unwrap()).collect();
+    assert_eq!(methods, ["fp16", "rtn", "gptq", "awq", "spinquant", "mixed", "rosaq"]);
+    assert_eq!(json["paper"]["fp16_accuracy_percent"]["STEM"], 34.48);
+}
+
 /// A task whose data are changed in one file, and what the refusal has to say.
 #[track_caller]
 fn refused(task: &str, file: &str, change_file: impl FnOnce(&mut Vec<u8>), words: &[&str]) {
