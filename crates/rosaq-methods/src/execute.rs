@@ -6,7 +6,8 @@ use rosaq_calib::LayerStats;
 use rosaq_model::{ActivationSite, BlockWeights, LINEAR_ROLES, ModelConfig, SITES};
 use rosaq_pack::{ChannelOrder, PackedLinear};
 use rosaq_quant::{
-    QuantError, TrellisCodes, clip_groups, output_error, pack_gptq, pack_nearest, round_to_f16,
+    QuantError, TrellisCodes, clip_groups, output_error, pack_gptq, pack_nearest, refit_scales,
+    round_to_f16,
 };
 use rosaq_rotate::{
     ResidualBases, rotate_block, rotate_down_input, rotate_heads_output, rotate_value_heads,
@@ -176,7 +177,7 @@ struct Linear<'a> {
 
 impl Linear<'_> {
     fn needs_gram(&self) -> bool {
-        self.plan.clip || self.plan.rounding != Rounding::Nearest
+        self.plan.clip || self.plan.refit || self.plan.rounding != Rounding::Nearest
     }
 
     fn pack_nearest(&self, w: &Matrix) -> Result<PackedLinear, QuantError> {
@@ -208,6 +209,7 @@ impl Linear<'_> {
                 self.codes,
             )?,
         };
+        let packed = if self.plan.refit { refit_scales(&packed, target, gram)? } else { packed };
         let error = output_error(w, &packed, gram).relative();
         Ok((packed, Some(error)))
     }

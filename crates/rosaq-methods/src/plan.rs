@@ -104,13 +104,21 @@ pub struct LinearPlan {
     pub clip: bool,
     /// How codes of integer segments are chosen.
     pub rounding: Rounding,
+    /// Whether scales are fitted anew once the codes stand.
+    pub refit: bool,
 }
 
 impl LinearPlan {
     /// Segments over the channels as they are, rounded to nearest.
     #[must_use]
     pub fn nearest(segments: Vec<Segment>) -> Self {
-        Self { order: OrderPlan::AsIs, segments, clip: false, rounding: Rounding::Nearest }
+        Self {
+            order: OrderPlan::AsIs,
+            segments,
+            clip: false,
+            rounding: Rounding::Nearest,
+            refit: false,
+        }
     }
 
     /// The grid and group size of a linear whose channels are all rounded alike, and in their own order.

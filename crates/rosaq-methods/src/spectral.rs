@@ -48,7 +48,7 @@ impl Method for Spectral {
             let channels = config.linear_shape(role)[1];
             let bits = if reads_into_scores(role) { wider(settings.bits) } else { settings.bits };
             let segments = vec![segment(channels, bits, settings.group_size)];
-            LinearPlan { order: OrderPlan::AsIs, segments, clip: false, rounding }
+            LinearPlan { order: OrderPlan::AsIs, segments, clip: false, rounding, refit: true }
         });
         let basis = Basis::Hadamard { seed: settings.seed, steps: 0 };
         Ok(QuantPlan {
