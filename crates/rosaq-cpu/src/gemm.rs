@@ -19,7 +19,7 @@ const MAX_DIRECT_TOKENS: usize = 16;
 /// `Y = X Wᵀ` with the fastest kernels of this processor.
 ///
 /// `x` is row-major `[tokens, in]` with channels in the *stored* order, `y` row-major
-/// `[tokens, out]`. Few tokens are multiplied straight from the codes; for more, tiles of 64 output
+/// `[tokens, out]`. Few tokens are multiplied straight from the codes; for more, tiles of 96 output
 /// rows are dequantized to f32 and multiplied by faer. Accumulates in f32. Tiles are spread over the
 /// current rayon pool, with the same result for any number of threads.
 ///

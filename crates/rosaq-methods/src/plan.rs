@@ -179,7 +179,7 @@ impl QuantPlan {
         &block[idx.unwrap_or_else(|| panic!("role `{role}` is no linear of a block"))]
     }
 
-    /// The sum over all blocks and roles of `amount(row, out, channels)`, where `row(segment)` gives what a row takes.
+    /// The sum over all blocks and roles of `amount(plan, out, channels)`.
     fn sum(&self, config: &ModelConfig, amount: impl Fn(&LinearPlan, usize, usize) -> u64) -> u64 {
         let of_block = |linears: &[LinearPlan; 7]| -> u64 {
             let roles = LINEAR_ROLES.iter().zip(linears);

@@ -95,6 +95,9 @@ mod tests {
             let x: Vec<f32> = (0..3 * points).map(|i| ((i * 37) % 23) as f32 - 11.0).collect();
             let mut turned = x.clone();
             walsh_hadamard(&mut turned, points);
+            let mut dispatched = x.clone();
+            crate::walsh_hadamard(&mut dispatched, points);
+            assert_eq!(turned, dispatched, "every instruction set gives the same bits");
             for (block, turned) in x.chunks(points).zip(turned.chunks(points)) {
                 for (row, &found) in turned.iter().enumerate() {
                     let sign = |i: usize| {

@@ -8,7 +8,7 @@ use crate::QuantError;
 /// Memory for one channel after another.
 #[derive(Debug)]
 pub(super) struct Rings {
-    /// One for each code met, the last used first.
+    /// One for each code met.
     encoders: Vec<Encoder>,
     targets: Vec<f32>,
     /// The scales of the rows, over the step of the code.
