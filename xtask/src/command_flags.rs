@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::flags::{
-    CalibrationFlags, MethodFlags, ModelFlags, OutputFlags, TaskFlags, TextFlags, parse_bits,
-    parse_group_size,
+    CalibrationFlags, MethodFlags, ModelFlags, OutputFlags, PresetName, TaskFlags, TextFlags,
+    parse_bits, parse_group_size,
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct QuantizeFlags {
     #[command(flatten)]
     pub(crate) model: ModelFlags,
-    /// The method: fp16, rtn, gptq, awq, spinquant, mixed, rosaq
+    /// The method: fp16, rtn, gptq, awq, spinquant, mixed, rosaq, spectral
     #[arg(long, default_value = "rosaq")]
     pub(crate) method: String,
     /// Code width: 2, 3, 4, 5, 6 or 8
@@ -155,6 +155,9 @@ pub(crate) struct ReproduceFlags {
     /// Salient channels of each head [default: head size / 32]
     #[arg(long, value_name = "K")]
     pub(crate) salient_per_head: Option<usize>,
+    /// A named set of settings; single settings override it
+    #[arg(long)]
+    pub(crate) preset: Option<PresetName>,
     /// Block that table 8 and figure 2 look at [default: the middle one]
     #[arg(long)]
     pub(crate) layer: Option<usize>,

@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use rosaq_pipeline::{
-    CompareJob, CompareRow, Comparison, Progress, RowOrder, TaskColumn, Variant, compare, find,
-    write_comparison_html,
+    CompareJob, CompareRow, Comparison, Method, MethodSettings, Progress, RowOrder, Setting,
+    TaskColumn, Variant, compare, find, heeding, write_comparison_html,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -17,20 +17,29 @@ use crate::quantize::default_out;
 
 pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
     let progress = prepare(&flags.table.output)?;
+    let variants = variants(flags)?;
+    let (job, found) = run_variants(&flags.table, variants, RowOrder::Quality, progress)?;
+    write_csv(&flags.table, &found.rows)?;
+    print(&job, &found, flags.table.output.json)?;
+    Ok(Outcome::Done)
+}
+
+/// Every method at every width, group size and placement that means something to it.
+fn variants(flags: &CompareFlags) -> anyhow::Result<Vec<Variant>> {
+    let names = flags.methods.iter();
+    let methods = names.map(|name| find(name)).collect::<Result<Vec<&dyn Method>, _>>()?;
+    let placements: Vec<Option<&str>> = match flags.settings.rotation.as_slice() {
+        [] => vec![None],
+        several => several.iter().map(|placement| Some(placement.as_str())).collect(),
+    };
     let mut variants = Vec::new();
-    for method in &flags.methods {
-        // Only rotating methods have a placement to vary.
-        let rotations = match flags.settings.rotation.as_slice() {
-            rotations if find(method)?.rotates_residual() && !rotations.is_empty() => {
-                rotations.iter().map(|r| Some(r.as_str())).collect()
-            }
-            _ => vec![None],
-        };
-        for rotation in rotations {
+    for &method in &methods {
+        for placement in &placements {
             for &bits in &flags.table.bits {
                 for &group_size in &flags.group_size {
-                    let settings = flags.settings.settings(bits, group_size, rotation)?;
-                    let variant = Variant { method: method.clone(), settings };
+                    let settings = flags.settings.settings(bits, group_size, *placement)?;
+                    refuse_unheeded(&settings, &methods)?;
+                    let variant = Variant::new(method, &settings);
                     if !variants.contains(&variant) {
                         variants.push(variant);
                     }
@@ -38,10 +47,22 @@ pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
             }
         }
     }
-    let (job, found) = run_variants(&flags.table, variants, RowOrder::Quality, progress)?;
-    write_csv(&flags.table, &found.rows)?;
-    print(&job, &found, flags.table.output.json)?;
-    Ok(Outcome::Done)
+    Ok(variants)
+}
+
+/// A setting that means nothing to any of the methods is a mistake; one that means nothing to some is meant for the others.
+fn refuse_unheeded(settings: &MethodSettings, methods: &[&dyn Method]) -> anyhow::Result<()> {
+    let unheeded = |&setting: &Setting| {
+        setting != Setting::Seed && !methods.iter().any(|m| m.heeds().contains(&setting))
+    };
+    match settings.given().into_iter().find(unheeded) {
+        Some(setting) => bail!(
+            "`--{}` means nothing to any of these methods; leave it out, or add one of: {}",
+            setting.flag(),
+            heeding(setting)
+        ),
+        None => Ok(()),
+    }
 }
 
 /// Compares `variants` and writes the page that was asked for.

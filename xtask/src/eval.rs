@@ -18,7 +18,9 @@ pub(crate) fn run(flags: &EvalFlags) -> anyhow::Result<Outcome> {
     let model = EvalModel::open(&path)?;
     let tokens = model.tokens(&flags.text.text())?;
     let reference = match &flags.reference {
-        Some(reference) => Some(EvalModel::open(reference)?.into_reference(&tokens, progress)?),
+        Some(reference) => {
+            Some(EvalModel::open(reference)?.into_reference(&tokens, None, progress)?)
+        }
         None => None,
     };
     let found = model.evaluate(&tokens, reference.as_ref(), progress)?;

@@ -196,6 +196,12 @@ pub(crate) enum PresetName {
     Paper,
 }
 
+impl From<PresetName> for Preset {
+    fn from(PresetName::Paper: PresetName) -> Self {
+        Self::Paper
+    }
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum OutputRotationName {
     /// A basis for each value head, absorbed
@@ -264,7 +270,7 @@ impl MethodFlags {
         settings.scale_steps = self.scale_steps;
         settings.learning_steps = self.learning_steps;
         settings.seed = self.seed;
-        settings.preset = self.preset.map(|PresetName::Paper| Preset::Paper);
+        settings.preset = self.preset.map(Preset::from);
         Ok(settings)
     }
 }

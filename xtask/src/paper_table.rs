@@ -1,7 +1,7 @@
 //! A table of the paper on another model: our rows in the paper's order, its own figures beside them.
 
 use rosaq_pipeline::{
-    CompareJob, CompareRow, Comparison, MethodSettings, Paper, Progress, RowOrder, Variant,
+    CompareJob, CompareRow, Comparison, Method, MethodSettings, Paper, Progress, RowOrder, Variant,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -32,8 +32,12 @@ pub(crate) struct TableRow {
 }
 
 impl TableRow {
-    pub(crate) fn new(method: &str, variant: &'static str, settings: MethodSettings) -> Self {
-        Self { variant, what: Variant { method: method.to_owned(), settings } }
+    pub(crate) fn new(
+        method: &'static dyn Method,
+        variant: &'static str,
+        settings: &MethodSettings,
+    ) -> Self {
+        Self { variant, what: Variant::new(method, settings) }
     }
 }
 
@@ -158,7 +162,7 @@ impl PaperTable {
         ];
         let paper = Paper::known();
         format!(
-            "{}\nK: f16 channels, and those of each head at o; groups as given. Paper: perplexity of {PAPER_MODEL} on WikiText-2 at K = {}, {} a \
+            "{}\nK: f16 channels, and those of each head or of all heads at o; groups as given. Paper: perplexity of {PAPER_MODEL} on WikiText-2 at K = {}, {} a \
              head, groups of {} ({}); -: not recorded",
             table(&header, rows.iter().map(|(row, beside)| cells(row, beside))),
             paper.salient,
@@ -178,10 +182,11 @@ fn cells(row: &CompareRow, beside: &Beside) -> Vec<String> {
     let number = |value: Option<f64>, digits: usize| {
         value.map_or_else(String::new, |v| format!("{v:.digits$}"))
     };
-    let salient = match (row.salient, row.salient_per_head) {
-        (Some(k), Some(h)) => format!("{k}, {h} a head"),
-        (Some(k), None) => k.to_string(),
-        _ => String::new(),
+    let salient = match (row.salient, row.salient_per_head, row.salient_of_heads) {
+        (Some(k), Some(h), _) => format!("{k}, {h} a head"),
+        (Some(k), None, Some(o)) => format!("{k}, {o} at o"),
+        (Some(k), None, None) => k.to_string(),
+        (None, ..) => String::new(),
     };
     vec![
         beside.name.clone(),

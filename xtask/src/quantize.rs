@@ -81,7 +81,7 @@ fn measure(
     report: &mut QuantizeReport,
     progress: Progress,
 ) -> anyhow::Result<()> {
-    let reference = EvalModel::open(&job.model)?.into_reference(tokens, progress)?;
+    let reference = EvalModel::open(&job.model)?.into_reference(tokens, None, progress)?;
     let quantized = EvalModel::open(&job.out)?;
     report.evaluation = Some(quantized.evaluate(tokens, Some(&reference), progress)?);
     report.golden = Some(quantized.golden_logits(tokens)?);

@@ -1,7 +1,9 @@
 //! `cargo xtask reproduce`: the tables and figures of the ROSAQ paper (arXiv 2506.13472) on any model.
 
 use anyhow::bail;
-use rosaq_pipeline::{MethodSettings, OutputRotation, Placement, Progress, SaliencyRule};
+use rosaq_pipeline::{
+    MethodSettings, OutputRotation, Placement, Preset, Progress, SaliencyRule, find,
+};
 
 use crate::Outcome;
 use crate::command_flags::{PaperItem, ReproduceFlags};
@@ -31,14 +33,16 @@ fn methods(
     progress: Progress,
 ) -> anyhow::Result<Outcome> {
     let names = ["rtn", "gptq", "awq", "spinquant", "mixed", "rosaq"];
+    let methods = names.into_iter().map(find).collect::<Result<Vec<_>, _>>()?;
     let rows = |settings: &MethodSettings| {
-        names.map(|method| TableRow::new(method, "", on_layers(settings, method))).to_vec()
+        methods.iter().map(|&method| TableRow::new(method, "", settings)).collect()
     };
     run_table(flags, number, Baseline::Fp16, rows, progress)
 }
 
 /// Table 2: which eigenvectors are kept in f16.
 fn saliency_rules(flags: &ReproduceFlags, progress: Progress) -> anyhow::Result<Outcome> {
+    let rosaq = find("rosaq")?;
     let rules = [
         ("top", SaliencyRule::Top),
         ("bottom", SaliencyRule::Bottom),
@@ -46,23 +50,23 @@ fn saliency_rules(flags: &ReproduceFlags, progress: Progress) -> anyhow::Result<
         ("top and bottom", SaliencyRule::TopBottom),
     ];
     let rows = |settings: &MethodSettings| {
-        let with = |saliency| MethodSettings { saliency, ..on_layers(settings, "rosaq") };
-        rules.map(|(name, rule)| TableRow::new("rosaq", name, with(rule))).to_vec()
+        let with = |saliency| MethodSettings { saliency, ..settings.clone() };
+        rules.map(|(name, rule)| TableRow::new(rosaq, name, &with(rule))).to_vec()
     };
     run_table(flags, "2", Baseline::First, rows, progress)
 }
 
 /// Table 3: what is rotated at the output projection.
 fn output_rotations(flags: &ReproduceFlags, progress: Progress) -> anyhow::Result<Outcome> {
+    let rosaq = find("rosaq")?;
     let rotations = [
         ("head-wise", OutputRotation::HeadWise),
         ("global", OutputRotation::Global),
         ("none", OutputRotation::None),
     ];
     let rows = |settings: &MethodSettings| {
-        let with =
-            |output_rotation| MethodSettings { output_rotation, ..on_layers(settings, "rosaq") };
-        rotations.map(|(name, rotation)| TableRow::new("rosaq", name, with(rotation))).to_vec()
+        let with = |output_rotation| MethodSettings { output_rotation, ..settings.clone() };
+        rotations.map(|(name, rotation)| TableRow::new(rosaq, name, &with(rotation))).to_vec()
     };
     run_table(flags, "3", Baseline::First, rows, progress)
 }
@@ -80,14 +84,11 @@ fn run_table(
         let mut settings = MethodSettings::new(bits, flags.group_size)?;
         settings.salient = flags.salient;
         settings.salient_per_head = flags.salient_per_head;
+        settings.preset = flags.preset.map(Preset::from);
         settings.seed = flags.seed;
+        // The paper's layer-wise bases, for the method that has any.
+        settings.placement = Some(Placement::Online);
         all.extend(rows(&settings));
     }
     PaperTable { number, baseline, rows: all }.run(&flags.table, progress)
-}
-
-/// The paper's layer-wise bases, for the method that has any.
-fn on_layers(settings: &MethodSettings, method: &str) -> MethodSettings {
-    let placement = (method == "rosaq").then_some(Placement::Online);
-    MethodSettings { placement, ..settings.clone() }
 }

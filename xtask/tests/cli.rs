@@ -151,7 +151,7 @@ fn compare_reports_a_row_of_every_key_for_each_variant() {
     assert_eq!(csv.lines().count(), 1 + rows.len(), "{csv}");
     assert!(
         csv.starts_with(
-            "method,settings,bits,group_size,salient,salient_per_head,bits_per_weight,"
+            "method,settings,bits,group_size,salient,salient_per_head,salient_of_heads,"
         ),
         "{csv}"
     );
@@ -220,118 +220,6 @@ fn every_method_runs_from_the_command_line() {
     for method in ["gptq", "awq", "spinquant", "spectral"] {
         assert!(kl(method) < kl("rtn"), "{method}: {} of {}", kl(method), kl("rtn"));
     }
-}
-
-/// `reproduce` of an item on tiny-llama at the widths 4 and 3, as JSON, and its table as comma-separated values.
-fn reproduce(item: &str, dir: &Path) -> (Map<String, Value>, String) {
-    let (model, out, csv) = (fixture("tiny-llama"), dir.join("out"), dir.join("table.csv"));
-    let mut args = vec!["reproduce", item, "--model", text(&model), "--out", text(&out), "--json"];
-    args.extend(["--csv", text(&csv)]);
-    args.extend(SMALL);
-    (run(&args).exits(0).json(), fs::read_to_string(&csv).unwrap())
-}
-
-#[track_caller]
-fn check_ablation(item: &str, variants: &[(&str, &str)]) {
-    let dir = dir();
-    let (json, csv) = reproduce(item, dir.path());
-    let rows = json["rows"].as_array().unwrap();
-    // In the paper's order, whatever the quality, the rows of one width after those of another.
-    let found: Vec<_> = rows.iter().map(|row| [&row["name"], &row["settings"]]).collect();
-    let [four, three] = [variants; 2];
-    let expected: Vec<_> = [&[("fp16", "")][..], four, three].concat();
-    assert_eq!(serde_json::json!(found), serde_json::json!(expected));
-    let widths: Vec<_> = rows.iter().skip(1).map(|row| row["bits"].as_u64().unwrap()).collect();
-    assert!(widths.is_sorted_by(|a, b| a >= b) && widths.contains(&3), "{widths:?}");
-
-    let perplexity = |row: &Value| row["perplexity"].as_f64().unwrap();
-    for (width, rows) in [4, 3].into_iter().zip(rows[1..].chunks(variants.len())) {
-        assert!(rows[0]["perplexity_increase_percent"].is_null(), "{width} bits, first row");
-        for row in &rows[1..] {
-            let expected = (perplexity(row) / perplexity(&rows[0]) - 1.0) * 100.0;
-            let increase = row["perplexity_increase_percent"].as_f64().unwrap();
-            assert!((increase - expected).abs() < 1e-9, "{increase}, expected {expected}");
-        }
-    }
-    for row in rows {
-        assert_eq!(row["paper_model"], "LLaMA2-7B");
-        assert_eq!(row["paper_perplexity"].as_f64(), (row["name"] == "fp16").then_some(5.47));
-    }
-    assert_eq!(json["paper"]["salient"], 128);
-    let head = csv.lines().next().unwrap();
-    assert!(head.ends_with(",name,perplexity_increase_percent,paper_model,paper_perplexity"));
-    assert!(csv.lines().nth(1).unwrap().ends_with(",fp16,,LLaMA2-7B,5.47"), "{csv}");
-    assert_eq!(csv.lines().count(), 1 + rows.len());
-}
-
-#[test]
-fn table_2_has_the_rules_of_saliency_beside_the_papers_figures() {
-    check_ablation(
-        "table2",
-        &[
-            ("top", "online"),
-            ("bottom", "online, bottom"),
-            ("random", "online, random"),
-            ("top and bottom", "online, top-bottom"),
-        ],
-    );
-}
-
-#[test]
-fn table_3_has_the_rotations_at_the_output_beside_the_papers_figures() {
-    check_ablation(
-        "table3",
-        &[("head-wise", "online"), ("global", "online, o global"), ("none", "online, o none")],
-    );
-}
-
-#[test]
-fn a_table_for_people_says_whose_figures_stand_beside_ours() {
-    let dir = dir();
-    let (model, out) = (fixture("tiny-llama"), dir.path().join("out"));
-    let args = ["reproduce", "table3", "--bits", "3", "--model", text(&model), "--out", text(&out)];
-    let shown = run(&[&args[..], &SMALL[..]].concat());
-    shown.exits(0);
-    for words in ["Δ to head-wise, %", "paper, LLaMA2-7B", "5.47", "K = 128", "-: not recorded"] {
-        assert!(shown.stdout.contains(words), "no `{words}` in {}", shown.stdout);
-    }
-    let line = |name: &str| {
-        let mut lines = shown.stdout.lines();
-        lines.find(|l| l.starts_with(&format!("│ {name} "))).unwrap().to_owned()
-    };
-    assert!(line("fp16").contains("5.47") && line("global").ends_with(" - │"), "{}", shown.stdout);
-}
-
-#[test]
-fn channels_are_shown_before_and_after_their_rotation() {
-    let dir = dir();
-    let (model, svg) = (fixture("tiny-llama"), dir.path().join("figure.svg"));
-    let common = ["--model", text(&model), "--layer", "1", "--json"];
-    let csv = dir.path().join("new/table.csv");
-    let table8 = ["reproduce", "table8", "--csv", text(&csv)];
-    let table = run(&[&table8, &common[..]].concat()).exits(0).json();
-    let csv = fs::read_to_string(&csv).unwrap();
-    assert!(csv.starts_with("basis,rank,index,magnitude,energy\nrotated,1,0,"), "{csv}");
-    assert_eq!(csv.lines().count(), 1 + 10 + 10);
-    let energies: Vec<f64> = table["rotated"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|channel| channel["energy"].as_f64().unwrap())
-        .collect();
-    assert_eq!(energies.len(), 10);
-    // The loudest direction of all is the first eigenvector, which holds more than any channel of the model.
-    assert_eq!(table["rotated"][0]["index"], 0);
-    assert!(energies[0] > table["original"][0]["energy"].as_f64().unwrap());
-    assert_eq!(table["paper"][0]["eigenvalue"], 20450.0);
-    let figure = ["reproduce", "figure2", "--out", text(&svg)];
-    run(&[&figure[..], &common[..]].concat()).exits(0);
-    assert!(fs::read_to_string(&svg).unwrap().starts_with("<svg"));
-    run(&["reproduce", "table8", "--model", text(&model), "--layer", "99"])
-        .refused(2, &["--layer", "99"]);
-    // What an item has no use for is not passed over.
-    run(&["reproduce", "figure2", "--csv", "x.csv"]).refused(2, &["--csv"]);
-    run(&["reproduce", "table8", "--report", "x.html"]).refused(2, &["--report"]);
 }
 
 #[test]
@@ -459,6 +347,17 @@ fn settings_that_do_not_fit_the_model_are_refused_by_flag() {
         quantize(&llama, &out, &flags).refused(2, &flags);
         check_nothing_left(&out);
     }
+    // What a method has no use for is not passed over, nor what none of several has.
+    for (flags, heeding) in [
+        (&["--act-order"][..], "gptq"),
+        (&["--scale-steps", "3"], "gptq"),
+        (&["--learning-steps", "3"], "spinquant"),
+    ] {
+        quantize(&llama, &out, flags).refused(2, &[flags[0], "`rosaq`", heeding]);
+        check_nothing_left(&out);
+    }
+    run(&["compare", "--methods", "rtn,gptq", "--salient", "8", "--out", text(&out)])
+        .refused(2, &["--salient", "mixed, rosaq"]);
     let refused = |flags: &[&str]| quantize(&llama, &out, flags).exits(2).refused(2, &[]);
     for flag in ["--calib-length", "--calib-sequences", "--context", "--max-segments"] {
         let mut args = vec!["quantize", "--model", text(&llama), "--out", text(&out)];

@@ -40,6 +40,16 @@ pub enum MethodError {
         /// Why it cannot be, and what can.
         reason: String,
     },
+    /// A setting that means nothing to the method.
+    #[error("`--{flag}` means nothing to `{method}`; leave it out, or take one of: {heeding}")]
+    Unheeded {
+        /// The flag's name without dashes.
+        flag: &'static str,
+        /// The method.
+        method: &'static str,
+        /// The methods that it means something to.
+        heeding: String,
+    },
     /// The plan needs statistics that were not collected.
     #[error("layer {layer}: the method needs calibration statistics and none were given")]
     NoStatistics {

@@ -6,13 +6,17 @@ use rosaq_model::ModelConfig;
 use rosaq_quant::GptqOptions;
 
 use crate::rtn::all_rounded;
-use crate::{Method, MethodError, MethodSettings, QuantPlan, Rounding};
+use crate::{Method, MethodError, MethodSettings, QuantPlan, Rounding, Setting};
 
 pub(crate) struct Gptq;
 
 impl Method for Gptq {
     fn name(&self) -> &'static str {
         "gptq"
+    }
+
+    fn heeds(&self) -> &'static [Setting] {
+        &[Setting::ActOrder, Setting::ScaleSteps]
     }
 
     fn requirements(&self) -> Requirements {

@@ -17,6 +17,7 @@ mod registry;
 mod rosaq;
 mod rtn;
 mod scaling;
+mod settings;
 mod spectral;
 mod spinquant;
 
@@ -24,9 +25,10 @@ pub use bases::{BlockBases, head_bases, residual_basis};
 pub use error::MethodError;
 pub use execute::{BlockInput, QuantizedBlock, RotatedSite, quantize_block};
 pub use learning::{PROBLEMS_PER_BLOCK, learn_heads, residual_problems};
-pub use method::{Method, MethodSettings, OutputRotation, Preset};
+pub use method::Method;
 pub use plan::{
     Basis, HeadRotation, HeadScope, LinearPlan, OrderPlan, QuantPlan, ResidualRotation, Rounding,
     SalientFirst,
 };
-pub use registry::{METHODS, find, known_methods};
+pub use registry::{METHODS, find, heeding, known_methods, plan};
+pub use settings::{MethodSettings, OutputRotation, Preset, Setting};

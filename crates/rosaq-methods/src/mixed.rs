@@ -5,13 +5,17 @@ use rosaq_model::{ActivationSite, LINEAR_ROLES, ModelConfig, Role};
 
 use crate::plan::SCALED_DOWN;
 use crate::rosaq::{salient_count, salient_then_int};
-use crate::{LinearPlan, Method, MethodError, MethodSettings, OrderPlan, QuantPlan};
+use crate::{LinearPlan, Method, MethodError, MethodSettings, OrderPlan, QuantPlan, Setting};
 
 pub(crate) struct Mixed;
 
 impl Method for Mixed {
     fn name(&self) -> &'static str {
         "mixed"
+    }
+
+    fn heeds(&self) -> &'static [Setting] {
+        &[Setting::Salient, Setting::Preset]
     }
 
     fn requirements(&self) -> Requirements {

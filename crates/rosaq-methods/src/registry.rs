@@ -1,4 +1,6 @@
-//! The list of methods.
+//! The list of methods, and a plan by any of them.
+
+use rosaq_model::ModelConfig;
 
 use crate::awq::Awq;
 use crate::fp16::Fp16;
@@ -8,7 +10,7 @@ use crate::rosaq::Rosaq;
 use crate::rtn::Rtn;
 use crate::spectral::Spectral;
 use crate::spinquant::SpinQuant;
-use crate::{Method, MethodError};
+use crate::{Method, MethodError, MethodSettings, QuantPlan, Setting};
 
 /// Every method, in the order of tables.
 pub const METHODS: &[&dyn Method] =
@@ -27,4 +29,33 @@ pub fn find(name: &str) -> Result<&'static dyn Method, MethodError> {
 #[must_use]
 pub fn known_methods() -> String {
     METHODS.iter().map(|m| m.name()).collect::<Vec<_>>().join(", ")
+}
+
+/// The names of those to whom `setting` means something, for messages.
+#[must_use]
+pub fn heeding(setting: Setting) -> String {
+    let heed = METHODS.iter().filter(|m| m.heeds().contains(&setting));
+    heed.map(|m| m.name()).collect::<Vec<_>>().join(", ")
+}
+
+/// What `method` does at `settings`.
+///
+/// # Errors
+/// A setting that means nothing to the method (but a seed, which does no harm where nothing is random), or that the method
+/// or the model cannot follow.
+pub fn plan(
+    method: &dyn Method,
+    config: &ModelConfig,
+    settings: &MethodSettings,
+) -> Result<QuantPlan, MethodError> {
+    let unheeded =
+        |setting: &Setting| *setting != Setting::Seed && !method.heeds().contains(setting);
+    if let Some(setting) = settings.given().into_iter().find(unheeded) {
+        return Err(MethodError::Unheeded {
+            flag: setting.flag(),
+            method: method.name(),
+            heeding: heeding(setting),
+        });
+    }
+    method.plan(config, settings)
 }

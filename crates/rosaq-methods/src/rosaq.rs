@@ -9,7 +9,7 @@ use rosaq_saliency::{SaliencyRule, default_salient, default_salient_per_head};
 use crate::plan::SCALED_DOWN;
 use crate::{
     Basis, HeadRotation, HeadScope, LinearPlan, Method, MethodError, MethodSettings, OrderPlan,
-    OutputRotation, Preset, QuantPlan, ResidualRotation, SalientFirst,
+    OutputRotation, Preset, QuantPlan, ResidualRotation, SalientFirst, Setting,
 };
 
 pub(crate) struct Rosaq;
@@ -24,8 +24,16 @@ impl Method for Rosaq {
         "rosaq"
     }
 
-    fn rotates_residual(&self) -> bool {
-        true
+    fn heeds(&self) -> &'static [Setting] {
+        &[
+            Setting::Salient,
+            Setting::SalientPerHead,
+            Setting::Saliency,
+            Setting::Rotation,
+            Setting::OutputRotation,
+            Setting::Preset,
+            Setting::Seed,
+        ]
     }
 
     fn requirements(&self) -> Requirements {

@@ -15,7 +15,7 @@ use rosaq_trellis::{GaussianTable, TrellisCode};
 use crate::gptq::gptq_options;
 use crate::{
     Basis, HeadRotation, HeadScope, LinearPlan, Method, MethodError, MethodSettings, OrderPlan,
-    QuantPlan, ResidualRotation, Rounding,
+    QuantPlan, ResidualRotation, Rounding, Setting,
 };
 
 pub(crate) struct Spectral;
@@ -32,6 +32,10 @@ const SCALE_STEPS: usize = 10;
 impl Method for Spectral {
     fn name(&self) -> &'static str {
         "spectral"
+    }
+
+    fn heeds(&self) -> &'static [Setting] {
+        &[Setting::ActOrder, Setting::ScaleSteps, Setting::Seed]
     }
 
     fn requirements(&self) -> Requirements {

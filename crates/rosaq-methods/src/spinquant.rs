@@ -10,7 +10,7 @@ use crate::gptq::gptq_options;
 use crate::rtn::all_rounded;
 use crate::{
     Basis, HeadRotation, HeadScope, Method, MethodError, MethodSettings, QuantPlan,
-    ResidualRotation, Rounding,
+    ResidualRotation, Rounding, Setting,
 };
 
 pub(crate) struct SpinQuant;
@@ -23,6 +23,10 @@ const SCALE_STEPS: usize = 10;
 impl Method for SpinQuant {
     fn name(&self) -> &'static str {
         "spinquant"
+    }
+
+    fn heeds(&self) -> &'static [Setting] {
+        &[Setting::ActOrder, Setting::ScaleSteps, Setting::LearningSteps, Setting::Seed]
     }
 
     fn requirements(&self) -> Requirements {

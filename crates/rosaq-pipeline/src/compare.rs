@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rosaq_calib::Requirements;
-use rosaq_methods::find;
+use rosaq_methods::{Setting, find, plan};
 use rosaq_model::SourceModel;
 use serde::Serialize;
 use serde_json::Value;
@@ -17,7 +17,7 @@ use crate::task_columns::{TaskColumn, columns};
 use crate::tokens::{source_tokenizer, warn_of_length};
 use crate::usage::StageTime;
 use crate::variant::{Variant, differences, directory_name};
-use crate::workdir::lock;
+use crate::workdir::{lock, remove_dir};
 use crate::{
     CalibrationSet, EvalModel, EvalText, EvalTokens, Evaluation, Keep, PipelineError, Progress,
     QuantizeJob, QuantizeReport, Reference, Stopwatch, TaskJob, TaskQuestions, quantize,
@@ -69,6 +69,8 @@ pub struct CompareRow {
     pub salient: Option<u64>,
     /// The same of each head at the output projection.
     pub salient_per_head: Option<u64>,
+    /// Salient channels of all heads together, where no head has its own.
+    pub salient_of_heads: Option<u64>,
     /// Stored bits a quantized weight, everything counted.
     pub bits_per_weight: f64,
     /// Information bits of the linears alone.
@@ -106,13 +108,15 @@ pub struct Comparison {
 pub fn compare(job: &CompareJob, progress: Progress) -> Result<Comparison, PipelineError> {
     let source = SourceModel::open(&job.model)?;
     for variant in &job.variants {
-        find(&variant.method)?.plan(source.config(), &variant.settings)?; // fail before hours of work
+        plan(find(&variant.method)?, source.config(), &variant.settings)?; // fail before hours of work
     }
     let statistics = job.out.join("statistics");
     fs::create_dir_all(&statistics).map_err(PipelineError::disk("create", &statistics))?;
     let _lock = lock(&job.out, &job.out)?;
     if job.fresh {
-        fs::remove_dir_all(&statistics).map_err(PipelineError::disk("remove", &statistics))?;
+        for dir in [&statistics, &job.out.join("reference")] {
+            remove_dir(dir)?;
+        }
     }
     let original = EvalModel::open(&job.model)?;
     let tokens = original.tokens(&job.text)?;
@@ -198,18 +202,18 @@ impl Run<'_> {
         let found = self.measured(&one, &mut report)?;
         let mut differences = differences(s);
         // Of placements that were not asked for, the one that was taken.
-        if find(&variant.method)?.rotates_residual() && s.placement.is_none() {
+        if find(&variant.method)?.heeds().contains(&Setting::Rotation) && s.placement.is_none() {
             differences.splice(0..0, report.placement.clone());
         }
         let count = |key: &str| report.settings.get(key).and_then(Value::as_u64);
-        let (salient, salient_per_head) = (count("salient"), count("salient_per_head"));
         Ok(CompareRow {
             method: report.method,
             settings: differences.join(", "),
             bits: Some(s.bits.get()),
             group_size: Some(s.group_size),
-            salient,
-            salient_per_head,
+            salient: count("salient"),
+            salient_per_head: count("salient_per_head"),
+            salient_of_heads: count("salient_of_heads"),
             bits_per_weight: report.bits_per_weight,
             weight_bits: report.weight_bits,
             total_bytes: report.total_bytes,
@@ -252,7 +256,9 @@ impl Run<'_> {
 
     fn prepare_reference(&mut self) -> Result<(), PipelineError> {
         if let Some(original) = self.original.take() {
-            self.reference = Some(original.into_reference(&self.tokens, self.progress)?);
+            let keep = self.job.out.join("reference");
+            self.reference =
+                Some(original.into_reference(&self.tokens, Some(&keep), self.progress)?);
         }
         Ok(())
     }
@@ -292,6 +298,7 @@ fn fp16_row(source: &SourceModel, perplexity: f64) -> CompareRow {
         group_size: None,
         salient: None,
         salient_per_head: None,
+        salient_of_heads: None,
         bits_per_weight: 16.0,
         weight_bits: 16.0,
         total_bytes: f16_bytes(source.config()),

@@ -1,7 +1,7 @@
 //! What a job will take and give, before hours are spent.
 
 use rosaq_calib::TokenWeighting;
-use rosaq_methods::{HeadScope, QuantPlan, find};
+use rosaq_methods::{HeadScope, QuantPlan, find, plan};
 use rosaq_model::{ActivationSite, LINEAR_ROLES, ModelConfig, Role, SourceModel};
 use rosaq_rotate::Placement;
 use rosaq_text::TokenWindows;
@@ -46,7 +46,7 @@ pub fn estimate(job: &QuantizeJob, progress: Progress) -> Result<Estimate, Pipel
     let source = SourceModel::open(&job.model)?;
     let method = find(&job.method)?;
     let config = source.config();
-    let plan = method.plan(config, &job.settings)?;
+    let plan = plan(method, config, &job.settings)?;
     let needs = method.requirements();
     let (mut calibration_tokens_len, mut sample_tokens, mut energy_kept) = (0, 0, None);
     if needs.any {

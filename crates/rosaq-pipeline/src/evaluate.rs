@@ -11,6 +11,7 @@ use rosaq_tensor::Matrix;
 use rosaq_text::{AddSpecial, TextError, TokenWindows, Tokenizer, perplexity_text};
 
 use crate::fingerprint::{checkpoint_fingerprint, hex, model_fingerprint, windows_fingerprint};
+use crate::kept_reference::KeptReference;
 use crate::report::{Evaluation, GoldenLogits};
 use crate::tokens::{source_tokenizer, warn_of_length};
 use crate::{PipelineError, Progress};
@@ -124,16 +125,29 @@ impl EvalModel {
         Ok(EvalTokens { windows, fingerprint, path: text.path.clone(), form: form.to_string() })
     }
 
-    /// Runs the model as the reference of comparisons.
+    /// Runs the model as the reference of comparisons, or takes what an earlier run kept in the directory `keep`.
     ///
     /// # Errors
-    /// Forward-pass errors.
+    /// Forward-pass errors; a directory that cannot be written.
     pub fn into_reference(
         self,
         tokens: &EvalTokens,
+        keep: Option<&Path>,
         progress: Progress,
     ) -> Result<Reference, PipelineError> {
-        warn_of_length(tokens.windows.context(), self.model.config(), progress);
+        let (ids, context) = (tokens.windows.tokens(), tokens.windows.context());
+        warn_of_length(context, self.model.config(), progress);
+        let shape = [ids.len(), self.model.config().hidden_size];
+        let kept = match keep {
+            Some(dir) => {
+                let key = windows_fingerprint(&self.fingerprint()?, ids, context);
+                Some(KeptReference::new(dir, &hex(&key)))
+            }
+            None => None,
+        };
+        if let Some((hidden, score)) = kept.as_ref().and_then(|kept| kept.load(shape)) {
+            return Ok(Reference { model: self, hidden, score });
+        }
         let stage = progress.stage("reference");
         let windows: Vec<&[u32]> = tokens.windows.windows().collect();
         let hidden = self.model.final_hidden(&windows, &|share| stage.set(share * 0.8))?;
@@ -141,6 +155,9 @@ impl EvalModel {
             stage.set(0.8 + share * 0.2);
         })?;
         stage.finish();
+        if let Some(kept) = &kept {
+            kept.save(&hidden, shape, &score)?;
+        }
         Ok(Reference { model: self, hidden, score })
     }
 

@@ -94,6 +94,11 @@ impl QuantizeJob {
             };
             put("output_rotation", json!(name));
             put(key, json!(heads.basis.salient()));
+        } else if let (Some(_), OrderPlan::ByMagnitude { salient }) =
+            (plan.residual, plan.linear(0, Role::Output).order)
+        {
+            put("output_rotation", json!("none"));
+            put("salient_of_heads", json!(salient));
         }
         if let Rounding::Gptq(options) = plan.linear(0, Role::Query).rounding {
             put("rounding", json!("gptq"));

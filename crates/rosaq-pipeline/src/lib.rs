@@ -12,6 +12,7 @@ mod evaluate;
 mod findings;
 mod fingerprint;
 mod job;
+mod kept_reference;
 mod learned;
 mod paper;
 mod present;
@@ -47,7 +48,9 @@ pub use quantize::quantize;
 pub use report::{Evaluation, GoldenLogits, QuantizeReport, read_report, write_report};
 pub use rosaq_calib::TokenWeighting;
 pub use rosaq_eval::Sharing;
-pub use rosaq_methods::{MethodSettings, OutputRotation, Preset, find};
+pub use rosaq_methods::{
+    Method, MethodError, MethodSettings, OutputRotation, Preset, Setting, find, heeding,
+};
 pub use rosaq_model::SourceModel;
 pub use rosaq_rotate::Placement;
 pub use rosaq_saliency::SaliencyRule;

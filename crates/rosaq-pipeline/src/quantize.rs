@@ -8,7 +8,7 @@ use rosaq_checkpoint::{
     Checkpoint, CheckpointSizes, block_shard_is_complete, finish, write_block_shard,
     write_ends_shard,
 };
-use rosaq_methods::{BlockInput, QuantPlan, find, quantize_block};
+use rosaq_methods::{BlockInput, QuantPlan, find, plan, quantize_block};
 use rosaq_model::{LINEAR_ROLES, ModelConfig, SourceModel};
 use rosaq_rotate::Placement;
 use rosaq_text::TokenWindows;
@@ -40,7 +40,7 @@ pub fn quantize(
 ) -> Result<QuantizeReport, PipelineError> {
     let source = SourceModel::open(&job.model)?;
     let method = find(&job.method)?;
-    let plan = method.plan(source.config(), &job.settings)?;
+    let plan = plan(method, source.config(), &job.settings)?;
     let requirements = method.requirements();
     let windows = if requirements.any { Some(calibration_tokens(job, &source)?) } else { None };
     if let Some(windows) = &windows {

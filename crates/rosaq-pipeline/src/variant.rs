@@ -1,6 +1,6 @@
 //! What a comparison compares, and how its parts are called.
 
-use rosaq_methods::{MethodSettings, OutputRotation};
+use rosaq_methods::{Method, MethodSettings, OutputRotation};
 use rosaq_saliency::SaliencyRule;
 
 /// One row to be: a method at a width.
@@ -10,6 +10,14 @@ pub struct Variant {
     pub method: String,
     /// Its settings.
     pub settings: MethodSettings,
+}
+
+impl Variant {
+    /// `method` with what of `settings` means something to it, so that settings meant for others make no second row.
+    #[must_use]
+    pub fn new(method: &dyn Method, settings: &MethodSettings) -> Self {
+        Self { method: method.name().to_owned(), settings: settings.heeded_by(method) }
+    }
 }
 
 /// A name that tells apart every combination of settings, so that comparisons can share a directory.

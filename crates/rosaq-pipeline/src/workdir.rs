@@ -221,7 +221,7 @@ pub(crate) fn lock(root: &Path, target: &Path) -> Result<fs::File, PipelineError
     }
 }
 
-fn remove_dir(path: &Path) -> Result<(), PipelineError> {
+pub(crate) fn remove_dir(path: &Path) -> Result<(), PipelineError> {
     match fs::remove_dir_all(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             Err(PipelineError::Disk { action: "remove", path: path.to_owned(), source: e })

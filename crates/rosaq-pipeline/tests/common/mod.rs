@@ -40,7 +40,7 @@ pub(crate) fn held_out(context: usize, max_segments: Option<usize>) -> EvalText 
 pub(crate) fn reference(model: &Path, text: &EvalText) -> (Reference, rosaq_pipeline::EvalTokens) {
     let model = EvalModel::open(model).unwrap();
     let tokens = model.tokens(text).unwrap();
-    (model.into_reference(&tokens, Progress::Quiet).unwrap(), tokens)
+    (model.into_reference(&tokens, None, Progress::Quiet).unwrap(), tokens)
 }
 
 /// Quantizes, reloads, measures.
