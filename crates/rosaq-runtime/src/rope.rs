@@ -41,15 +41,32 @@ impl RopeTable {
     /// Channel `i` of a head pairs with `i + head_dim / 2`.
     pub fn apply(&self, x: &mut [f32], positions: &[usize]) {
         let channels = x.len() / positions.len().max(1);
-        x.par_chunks_mut(channels.max(1)).zip(positions).for_each(|(row, &position)| {
-            let cos = &self.cos[position * self.half..][..self.half];
-            let sin = &self.sin[position * self.half..][..self.half];
-            for head in row.chunks_exact_mut(2 * self.half) {
-                let (first, second) = head.split_at_mut(self.half);
-                for (((a, b), c), s) in first.iter_mut().zip(second).zip(cos).zip(sin) {
-                    (*a, *b) = (*a * c - *b * s, *b * c + *a * s);
-                }
+        x.par_chunks_mut(channels.max(1))
+            .zip(positions)
+            .for_each(|(row, &position)| self.rotate(row, position));
+    }
+
+    /// Rotates the heads of one token, `[heads * head_dim]`, which stands at `position`; on the calling thread.
+    pub fn rotate(&self, row: &mut [f32], position: usize) {
+        let cos = &self.cos[position * self.half..][..self.half];
+        let sin = &self.sin[position * self.half..][..self.half];
+        for head in row.chunks_exact_mut(2 * self.half) {
+            let (first, second) = head.split_at_mut(self.half);
+            for (((a, b), c), s) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+                (*a, *b) = (*a * c - *b * s, *b * c + *a * s);
             }
-        });
+        }
+    }
+
+    /// Undoes [`Self::rotate`]: the transposed rotation, which also takes gradients back.
+    pub fn rotate_back(&self, row: &mut [f32], position: usize) {
+        let cos = &self.cos[position * self.half..][..self.half];
+        let sin = &self.sin[position * self.half..][..self.half];
+        for head in row.chunks_exact_mut(2 * self.half) {
+            let (first, second) = head.split_at_mut(self.half);
+            for (((a, b), c), s) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+                (*a, *b) = (*a * c + *b * s, *b * c - *a * s);
+            }
+        }
     }
 }
