@@ -34,6 +34,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("checkpoint", &["tensor", "model", "pack", "quant"]),
     ("runtime", &["model", "checkpoint", "pack", "cpu", "tensor"]),
+    ("gradient", &["tensor", "model", "text", "cpu", "runtime"]),
     (
         "pipeline",
         &[
