@@ -134,6 +134,22 @@ pub fn silu_mul(gate: &mut [f32], up: &[f32]) {
     arch::elementwise::silu_mul(gate, up);
 }
 
+/// The way back of [`silu_mul`]: `gate` and `up` as they were before it become their gradients, given that of the result; in f32,
+/// the same bits on every instruction set.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn silu_mul_backward(gate: &mut [f32], up: &mut [f32], gradient: &[f32]) {
+    let lengths = [gate.len(), up.len(), gradient.len()];
+    assert!(lengths == [gate.len(); 3], "expected the same length thrice, found {lengths:?}");
+    #[cfg(target_arch = "x86_64")]
+    if Avx2::new().is_some() {
+        // SAFETY: the availability of AVX2 was just checked.
+        return unsafe { arch::x86_64::elementwise::silu_mul_backward(gate, up, gradient) };
+    }
+    arch::elementwise::silu_mul_backward(gate, up, gradient);
+}
+
 /// Every `points` consecutive values of `x` become their Walsh-Hadamard transform over `sqrt(points)`, in place, in f32; the
 /// same bits on every instruction set.
 ///

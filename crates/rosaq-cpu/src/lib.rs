@@ -8,7 +8,7 @@ mod gemv;
 mod prepare;
 mod segment;
 
-pub use dispatch::{Isa, silu_mul, softmax, walsh_hadamard};
+pub use dispatch::{Isa, silu_mul, silu_mul_backward, softmax, walsh_hadamard};
 pub use gemm::{gemm, gemm_with};
 pub use gemv::{gemv, gemv_with};
 

@@ -68,6 +68,17 @@ pub(crate) fn silu_mul(gate: &mut [f32], up: &[f32]) {
     }
 }
 
+/// The way back of [`silu_mul`], with `silu'(x) = s(x) (1 + x (1 - s(x)))` and `s(x) = 1 / (1 + exp(-x))`.
+#[inline(always)]
+pub(crate) fn silu_mul_backward(gate: &mut [f32], up: &mut [f32], gradient: &[f32]) {
+    for ((g, u), d) in gate.iter_mut().zip(up).zip(gradient) {
+        let negated = if *g > -88.0 { -*g } else { 88.0 };
+        let sigmoid = 1.0 / (1.0 + exp(negated));
+        let slope = sigmoid * (1.0 + *g * (1.0 - sigmoid));
+        (*g, *u) = (d * *u * slope, d * (*g * sigmoid));
+    }
+}
+
 /// Every `points` consecutive values, a power of two, become their Walsh-Hadamard transform over `sqrt(points)`.
 #[inline(always)]
 pub(crate) fn walsh_hadamard(x: &mut [f32], points: usize) {
@@ -139,6 +150,12 @@ mod tests {
         silu_mul(&mut plain, &row);
         crate::silu_mul(&mut dispatched, &row);
         assert_eq!(plain, dispatched);
+        let (mut plain, mut dispatched) = ([row.clone(), row.clone()], [row.clone(), row.clone()]);
+        let [gate, up] = &mut plain;
+        silu_mul_backward(gate, up, &row);
+        let [gate, up] = &mut dispatched;
+        crate::silu_mul_backward(gate, up, &row);
+        assert_eq!(plain, dispatched);
     }
 
     #[test]
@@ -159,6 +176,23 @@ mod tests {
         for (a, b) in gate.iter().zip(expected) {
             // exp is clamped at 88, so a gate of -200 leaves 1e-36 instead of 1e-85: nothing beside any other term.
             assert!((f64::from(*a) - b).abs() <= 1e-6 * b.abs() + 1e-35, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn silu_goes_back_by_the_definition() {
+        let gates = [-200.0, -30.0, -3.0, -1.278_464_5, 0.0, 0.5, 30.0, 90.0];
+        let (mut gate, mut up) = (gates.to_vec(), vec![2.0; 8]);
+        silu_mul_backward(&mut gate, &mut up, &[-3.0; 8]);
+        for ((gate, up), x) in gate.into_iter().zip(up).zip(gates.map(f64::from)) {
+            let sigmoid = 1.0 / (1.0 + (-x).exp());
+            let slope = sigmoid * (1.0 + x * (1.0 - sigmoid));
+            // A slope is a sum of terms up to 1.3, which cancel at the minimum of silu, -1.278.
+            assert!((f64::from(gate) + 6.0 * slope).abs() < 2e-6, "slope at {x}: {gate}");
+            assert!(
+                (f64::from(up) + 3.0 * x * sigmoid).abs() <= 1e-6 * x.abs(),
+                "silu at {x}: {up}"
+            );
         }
     }
 }

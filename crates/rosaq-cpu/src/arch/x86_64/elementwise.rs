@@ -14,6 +14,12 @@ pub(crate) fn walsh_hadamard(x: &mut [f32], points: usize) {
     elementwise::walsh_hadamard(x, points);
 }
 
+/// See [`elementwise::silu_mul_backward`].
+#[target_feature(enable = "avx2")]
+pub(crate) fn silu_mul_backward(gate: &mut [f32], up: &mut [f32], gradient: &[f32]) {
+    elementwise::silu_mul_backward(gate, up, gradient);
+}
+
 /// See [`elementwise::silu_mul`].
 #[target_feature(enable = "avx2")]
 pub(crate) fn silu_mul(gate: &mut [f32], up: &[f32]) {
