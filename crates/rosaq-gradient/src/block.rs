@@ -1,11 +1,11 @@
 //! One decoder block, on the way back.
 
+use rosaq_cpu::silu_mul_backward;
 use rosaq_model::{BlockWeights, LinearWeights, ModelConfig};
 use rosaq_runtime::RopeTable;
 use rosaq_tensor::Matrix;
 
 use crate::attention::{AttentionInputs, attend, attend_backward};
-use crate::mlp::gate_backward;
 use crate::products::{input_gradient, outputs};
 use crate::rms_norm::Normalized;
 
@@ -90,9 +90,10 @@ impl BlockBackward<'_> {
     ) -> [Matrix; 2] {
         let block = self.block;
         let product = input_gradient(&[(&block.down, down)]);
-        let [gate, up] = gate_backward(mlp.gate, mlp.up, &product);
+        let MlpActivations { norm, mut gate, mut up } = mlp;
+        silu_mul_backward(&mut gate.data, &mut up.data, &product.data);
         let mut x = input_gradient(&[(&block.gate, &gate), (&block.up, &up)]);
-        mlp.norm.backward(&block.mlp_norm, &mut x.data);
+        norm.backward(&block.mlp_norm, &mut x.data);
         gradient.iter_mut().zip(&x.data).for_each(|(g, x)| *g += x);
         [gate, up]
     }

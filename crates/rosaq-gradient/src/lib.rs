@@ -6,7 +6,6 @@ mod block;
 mod error;
 mod fisher;
 mod head;
-mod mlp;
 mod products;
 mod rms_norm;
 #[cfg(test)]
