@@ -41,7 +41,7 @@ pub enum TokenWeighting {
     #[default]
     Equal,
     /// By one over the mean square of the residual behind the block: what its error amounts to after the next norm. Attention
-    /// sinks, whose residual is hundreds of times that of other tokens, then no longer decide.
+    /// sinks, whose residual is hundreds of times that of other tokens, then no longer decide. The weights have a mean of 1.
     ByResidual,
 }
 
@@ -52,6 +52,8 @@ pub struct StatsCollector {
     weighting: TokenWeighting,
     /// Inputs that wait for the weights of their tokens.
     waiting: [Vec<f32>; 4],
+    /// Sum of all weights.
+    total_weight: f64,
     transposed: Transposed,
 }
 
@@ -69,7 +71,7 @@ impl StatsCollector {
             SiteStats { magnitude: ChannelMagnitude::new(channels), gram }
         });
         let waiting = [const { Vec::new() }; 4];
-        Self { sites, weighting, waiting, transposed: Transposed::default() }
+        Self { sites, weighting, waiting, total_weight: 0.0, transposed: Transposed::default() }
     }
 
     fn is_weighted(&self, site: ActivationSite) -> bool {
@@ -80,7 +82,12 @@ impl StatsCollector {
     /// The finished statistics.
     #[must_use]
     pub fn finish(mut self) -> LayerStats {
-        for gram in self.sites.iter_mut().filter_map(|site| site.gram.as_mut()) {
+        for site in SITES {
+            let is_weighted = self.is_weighted(site);
+            let Some(gram) = &mut self.sites[site.index()].gram else { continue };
+            if is_weighted && self.total_weight > 0.0 {
+                gram.scale(gram.tokens() as f64 / self.total_weight);
+            }
             gram.mirror();
         }
         LayerStats { sites: self.sites }
@@ -107,6 +114,7 @@ impl ActivationObserver for StatsCollector {
         }
         let channels = hidden.len() / tokens;
         let weights: Vec<f32> = hidden.chunks_exact(channels).map(one_over_rms).collect();
+        self.total_weight += weights.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>();
         for (site, waiting) in self.sites.iter_mut().zip(&mut self.waiting) {
             let Some(gram) = site.gram.as_mut().filter(|_| !waiting.is_empty()) else { continue };
             for (row, weight) in waiting.chunks_exact_mut(gram.dim()).zip(&weights) {
@@ -158,9 +166,9 @@ mod tests {
             collector.residual(2, &hidden);
         }
         let stats = collector.finish();
-        // (1000 / 1000)² + (2 / 0.5)² + (1 / 1)² + (2 / 0.5)²
+        // (1000 / 1000)² + (2 / 0.5)² + (1 / 1)² + (2 / 0.5)², over the mean of 1e-6, 4, 1 and 4.
         let down = stats.gram(ActivationSite::DownInput).unwrap();
-        assert!((down.view()[(0, 5)] - 34.0).abs() < 1e-4);
+        assert!((down.view()[(0, 5)] - 34.0 * 4.0 / 9.000_001).abs() < 1e-4);
         assert_eq!(down.tokens(), 4);
         let attention = stats.gram(ActivationSite::AttentionInput).unwrap();
         assert_eq!(attention.view()[(0, 0)], 36.0, "normalized inputs count alike");

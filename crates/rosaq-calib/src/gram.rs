@@ -114,6 +114,11 @@ impl Gram {
         self.diagonal().iter().sum()
     }
 
+    /// Multiplies the whole matrix by `factor`.
+    pub(crate) fn scale(&mut self, factor: f64) {
+        self.values.iter_mut().for_each(|value| *value *= factor);
+    }
+
     /// The Gram matrix of inputs whose channel `i` is multiplied by `gain[i]`: `diag(g) H diag(g)`.
     ///
     /// # Panics

@@ -1,13 +1,12 @@
 //! Statistics of one layer, in memory and on disk.
 
-use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use rosaq_model::{ActivationSite, ModelConfig, SITES};
 use serde::{Deserialize, Serialize};
 
 use crate::collector::site_channels;
+use crate::state_file::{load_state, save_state};
 use crate::{CalibError, ChannelMagnitude, Gram, Requirements};
 
 /// Identifies model, text and settings that statistics belong to: a blake3 hash.
@@ -61,10 +60,6 @@ impl LayerStats {
 }
 
 const MAGIC: &[u8; 8] = b"ROSAQCAL";
-const VERSION: u32 = 1;
-const HEADER: usize = 8 + 4 + 32 + 32;
-/// No statistics of one layer are larger: a Gram of 32,768 channels takes 4.3 GB packed.
-const SIZE_LIMIT: usize = 16 << 30;
 
 /// A site as it stands in the file.
 #[derive(Serialize, Deserialize)]
@@ -74,16 +69,11 @@ struct StoredSite {
     gram_lower: Option<Vec<f64>>,
 }
 
-fn encoding() -> impl bincode::config::Config {
-    bincode::config::standard().with_limit::<SIZE_LIMIT>()
-}
-
 /// Writes the statistics of one layer; the file appears whole or not at all.
 ///
 /// # Errors
 /// [`CalibError::Io`].
 pub fn save_layer(path: &Path, key: &Fingerprint, stats: &LayerStats) -> Result<(), CalibError> {
-    let io = |source| CalibError::Io { action: "write", path: path.to_owned(), source };
     let stored: Vec<StoredSite> = stats
         .sites
         .iter()
@@ -93,18 +83,7 @@ pub fn save_layer(path: &Path, key: &Fingerprint, stats: &LayerStats) -> Result<
             gram_lower: site.gram.as_ref().map(Gram::to_packed),
         })
         .collect();
-    let payload = bincode::serde::encode_to_vec(&stored, encoding())
-        .map_err(|e| io(std::io::Error::other(e)))?;
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(io)?;
-    for part in
-        [&MAGIC[..], &VERSION.to_le_bytes(), key, blake3::hash(&payload).as_bytes(), &payload]
-    {
-        file.write_all(part).map_err(io)?;
-    }
-    file.as_file().sync_data().map_err(io)?;
-    file.persist(path).map_err(|e| io(e.error))?;
-    Ok(())
+    save_state(path, MAGIC, key, &stored)
 }
 
 /// Reads the statistics of one layer. `None` when the file belongs to another model, text or setting.
@@ -116,24 +95,8 @@ pub fn load_layer(
     key: &Fingerprint,
     config: &ModelConfig,
 ) -> Result<Option<LayerStats>, CalibError> {
-    let io = |source| CalibError::Io { action: "read", path: path.to_owned(), source };
     let damaged = |reason| CalibError::Damaged { path: path.to_owned(), reason };
-    let bytes = fs::read(path).map_err(io)?;
-    let Some((header, payload)) = bytes.split_at_checked(HEADER) else {
-        return Err(damaged("it is too short"));
-    };
-    if &header[..8] != MAGIC || header[8..12] != VERSION.to_le_bytes() {
-        return Err(damaged("it was not written by this version of rosaq"));
-    }
-    if header[12..44] != key[..] {
-        return Ok(None);
-    }
-    if header[44..] != blake3::hash(payload).as_bytes()[..] {
-        return Err(damaged("its checksum is wrong"));
-    }
-    let (stored, _): (Vec<StoredSite>, usize) =
-        bincode::serde::decode_from_slice(payload, encoding())
-            .map_err(|_| damaged("its content is malformed"))?;
+    let Some(stored) = load_state::<Vec<StoredSite>>(path, MAGIC, key)? else { return Ok(None) };
     let sites: Vec<SiteStats> = stored
         .into_iter()
         .map(restore)
@@ -156,6 +119,8 @@ fn restore(site: StoredSite) -> Option<SiteStats> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use rosaq_model::ActivationObserver;
 
     use super::*;

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod allocation;
 mod awq;
 mod bases;
 mod error;
@@ -17,6 +18,7 @@ mod registry;
 mod rosaq;
 mod rtn;
 mod scaling;
+mod sensitivity;
 mod settings;
 mod spectral;
 mod spinquant;
@@ -31,4 +33,5 @@ pub use plan::{
     SalientFirst,
 };
 pub use registry::{METHODS, find, heeding, known_methods, plan};
+pub use sensitivity::{Sensitivity, block_sensitivity};
 pub use settings::{MethodSettings, OutputRotation, Preset, Setting};

@@ -3,7 +3,7 @@
 use rosaq_calib::Requirements;
 use rosaq_model::ModelConfig;
 
-use crate::{MethodError, MethodSettings, QuantPlan, Setting};
+use crate::{MethodError, MethodSettings, QuantPlan, Sensitivity, Setting};
 
 /// A quantization method: a recipe, not a pipeline.
 pub trait Method: Sync {
@@ -27,6 +27,19 @@ pub trait Method: Sync {
         config: &ModelConfig,
         settings: &MethodSettings,
     ) -> Result<QuantPlan, MethodError>;
+
+    /// The same with the sensitivities of the linears known, which tell where a target size is spent best.
+    ///
+    /// # Errors
+    /// As [`Self::plan`].
+    fn plan_by_sensitivity(
+        &self,
+        config: &ModelConfig,
+        settings: &MethodSettings,
+        _sensitivity: &Sensitivity,
+    ) -> Result<QuantPlan, MethodError> {
+        self.plan(config, settings)
+    }
 }
 
 impl std::fmt::Debug for dyn Method {

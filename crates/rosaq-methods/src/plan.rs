@@ -229,8 +229,13 @@ impl QuantPlan {
             };
             (out * plan.segments.iter().map(stored_bytes_per_row).sum::<usize>() + index) as u64
         });
+        linears + self.shared_bytes(config)
+    }
+
+    /// Bytes of what is stored beside the linears themselves: rotation matrices and the tables of codes.
+    pub(crate) fn shared_bytes(&self, config: &ModelConfig) -> u64 {
         let tables: usize = self.codes.levels().iter().map(|levels| 2 * levels.len()).sum();
-        linears + tables as u64 + self.rotation_bytes(config)
+        tables as u64 + self.rotation_bytes(config)
     }
 
     fn rotation_bytes(&self, config: &ModelConfig) -> u64 {
@@ -251,7 +256,7 @@ impl QuantPlan {
 }
 
 /// Codes, zero points, f16 scales and f16 channels of one output.
-fn stored_bytes_per_row(segment: &Segment) -> usize {
+pub(crate) fn stored_bytes_per_row(segment: &Segment) -> usize {
     let f16 = if segment.kind == SegmentKind::F16 { segment.channels } else { 0 };
     segment.code_bytes_per_row() + segment.zero_bytes_per_row() + 2 * (segment.n_groups() + f16)
 }

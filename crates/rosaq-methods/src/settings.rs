@@ -29,11 +29,13 @@ pub enum Setting {
     LearningSteps,
     /// [`MethodSettings::seed`].
     Seed,
+    /// [`MethodSettings::target_bits`].
+    TargetBits,
 }
 
 impl Setting {
     /// Every setting.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Salient,
         Self::SalientPerHead,
         Self::Saliency,
@@ -44,6 +46,7 @@ impl Setting {
         Self::ScaleSteps,
         Self::LearningSteps,
         Self::Seed,
+        Self::TargetBits,
     ];
 
     /// Its flag on the command line, without dashes.
@@ -60,6 +63,7 @@ impl Setting {
             Self::ScaleSteps => "scale-steps",
             Self::LearningSteps => "learning-steps",
             Self::Seed => "seed",
+            Self::TargetBits => "target-bits",
         }
     }
 }
@@ -109,6 +113,8 @@ pub struct MethodSettings {
     pub learning_steps: Option<usize>,
     /// Seed of random rotations.
     pub seed: u64,
+    /// Stored bits a weight of the linears, everything counted; the code width then means nothing.
+    pub target_bits: Option<f64>,
 }
 
 impl MethodSettings {
@@ -160,6 +166,7 @@ impl MethodSettings {
             scale_steps: None,
             learning_steps: None,
             seed: 0,
+            target_bits: None,
         }
     }
 
@@ -175,6 +182,7 @@ impl MethodSettings {
             Setting::ScaleSteps => self.scale_steps = default.scale_steps,
             Setting::LearningSteps => self.learning_steps = default.learning_steps,
             Setting::Seed => self.seed = default.seed,
+            Setting::TargetBits => self.target_bits = default.target_bits,
         }
     }
 }

@@ -12,10 +12,12 @@ use rosaq_quant::TrellisCodes;
 use rosaq_rotate::Placement;
 use rosaq_trellis::{GaussianTable, TrellisCode};
 
+use crate::allocation::{Allocation, Width};
 use crate::gptq::gptq_options;
+use crate::plan::UNSCALED;
 use crate::{
     Basis, HeadRotation, HeadScope, LinearPlan, Method, MethodError, MethodSettings, OrderPlan,
-    QuantPlan, ResidualRotation, Rounding, Setting,
+    QuantPlan, ResidualRotation, Rounding, Sensitivity, Setting,
 };
 
 pub(crate) struct Spectral;
@@ -25,7 +27,20 @@ const MOST_POINTS: usize = 512;
 /// Fewest points that are worth a transform.
 const FEWEST_POINTS: usize = 16;
 /// The widths of trellis codes, each under its index.
-const WIDTHS: [Bits; 3] = [Bits::TWO, Bits::THREE, Bits::FOUR];
+const TRELLIS_WIDTHS: [Bits; 5] = [Bits::TWO, Bits::THREE, Bits::FOUR, Bits::FIVE, Bits::SIX];
+/// The widths of an allocation, with their distortion of a Gaussian: of the trellis codes as measured where their tables are
+/// tested; of 8 bits for a uniform grid over 6.4 standard deviations, about the range of a row: `(6.4 / 255)^2 / 12`.
+const WIDTHS: [Width; 6] = [
+    Width { bits: Bits::TWO, distortion: 0.0724 },
+    Width { bits: Bits::THREE, distortion: 0.0191 },
+    Width { bits: Bits::FOUR, distortion: 0.005_09 },
+    Width { bits: Bits::FIVE, distortion: 0.001_36 },
+    Width { bits: Bits::SIX, distortion: 0.000_4 },
+    Width { bits: Bits::EIGHT, distortion: 0.000_052 },
+];
+/// The averages that can be asked for, bits a weight.
+const FROM: f64 = 2.0;
+const TO: f64 = 8.0;
 /// Ranges that GPTQ tries for a group of integers.
 const SCALE_STEPS: usize = 10;
 
@@ -35,7 +50,7 @@ impl Method for Spectral {
     }
 
     fn heeds(&self) -> &'static [Setting] {
-        &[Setting::ActOrder, Setting::ScaleSteps, Setting::Seed]
+        &[Setting::ActOrder, Setting::ScaleSteps, Setting::Seed, Setting::TargetBits]
     }
 
     fn requirements(&self) -> Requirements {
@@ -47,22 +62,47 @@ impl Method for Spectral {
         config: &ModelConfig,
         settings: &MethodSettings,
     ) -> Result<QuantPlan, MethodError> {
-        let rounding = Rounding::Gptq(gptq_options(settings, SCALE_STEPS));
-        let linears = LINEAR_ROLES.map(|role| {
-            let channels = config.linear_shape(role)[1];
-            let bits = if reads_into_scores(role) { wider(settings.bits) } else { settings.bits };
-            let segments = vec![segment(channels, bits, settings.group_size)];
-            LinearPlan { order: OrderPlan::AsIs, segments, clip: false, rounding, refit: true }
-        });
+        self.plan_by_sensitivity(config, settings, &Sensitivity::usual(config))
+    }
+
+    fn plan_by_sensitivity(
+        &self,
+        config: &ModelConfig,
+        settings: &MethodSettings,
+        sensitivity: &Sensitivity,
+    ) -> Result<QuantPlan, MethodError> {
         let basis = Basis::Hadamard { seed: settings.seed, steps: 0 };
-        Ok(QuantPlan {
+        let mut plan = QuantPlan {
             residual: Some(ResidualRotation { placement: Placement::Absorbed, basis }),
             heads: Some(HeadRotation { scope: HeadScope::EachHead, basis }),
+            scaled: UNSCALED,
             down_hadamard: down_points(config),
+            linears: Vec::new(),
             codes: codes()?,
-            ..QuantPlan::of_linears(linears)
-        })
+        };
+        let segments = match settings.target_bits {
+            Some(bits) => allocated(config, sensitivity, plan.shared_bytes(config), bits)?,
+            None => vec![fixed(config, settings)],
+        };
+        let rounding = Rounding::Gptq(gptq_options(settings, SCALE_STEPS));
+        let linear = |segments| LinearPlan {
+            order: OrderPlan::AsIs,
+            segments,
+            clip: false,
+            rounding,
+            refit: true,
+        };
+        plan.linears = segments.into_iter().map(|block| block.map(linear)).collect();
+        Ok(plan)
     }
+}
+
+/// Trellis codes of the width asked for, and a bit more where it is worth most, in every block.
+fn fixed(config: &ModelConfig, settings: &MethodSettings) -> [Vec<Segment>; 7] {
+    LINEAR_ROLES.map(|role| {
+        let bits = if reads_into_scores(role) { wider(settings.bits) } else { settings.bits };
+        vec![segment(config.linear_shape(role)[1], bits)]
+    })
 }
 
 /// The roles that are worth a bit more than the others: few weights, and errors that attention magnifies.
@@ -74,11 +114,37 @@ fn wider(bits: Bits) -> Bits {
     Bits::ALL.into_iter().find(|&wider| wider > bits).unwrap_or(bits)
 }
 
-/// One scale for each row where there is a trellis code of that width; groups of integers otherwise.
-fn segment(channels: usize, bits: Bits, group_size: usize) -> Segment {
-    match (0_u32..).zip(WIDTHS).find(|&(_, width)| width == bits) {
+/// Widths by sensitivity that take `target` bits a weight together, `shared_bytes` of what is stored once included.
+fn allocated(
+    config: &ModelConfig,
+    sensitivity: &Sensitivity,
+    shared_bytes: u64,
+    target: f64,
+) -> Result<Vec<[Vec<Segment>; 7]>, MethodError> {
+    let weights = config.quantizable_weights() as f64;
+    let allocation = Allocation { config, sensitivity, widths: &WIDTHS, segment: &segment };
+    let refused = |reason| MethodError::Setting {
+        flag: "target-bits",
+        value: format!("{target:.3}"),
+        reason,
+    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
+    let budget = match target {
+        FROM..=TO => (weights * target / 8.0) as u64,
+        _ => return Err(refused("the average is from 2 to 8 bits a weight".to_owned())),
+    };
+    let segments = budget.checked_sub(shared_bytes).and_then(|left| allocation.segments(left));
+    segments.ok_or_else(|| {
+        let bits = (8 * (allocation.least_bytes() + shared_bytes)) as f64 / weights;
+        refused(format!("the least for this model is {bits:.3} bits a weight"))
+    })
+}
+
+/// One scale for each row; a trellis code where there is one of that width, integers otherwise.
+fn segment(channels: usize, bits: Bits) -> Segment {
+    match (0_u32..).zip(TRELLIS_WIDTHS).find(|&(_, width)| width == bits) {
         Some((id, _)) => Segment::trellis(channels, bits, TABLE.window(), id, channels),
-        None => Segment::asymmetric(channels, bits, group_size),
+        None => Segment::asymmetric(channels, bits, channels),
     }
 }
 
@@ -86,7 +152,7 @@ fn segment(channels: usize, bits: Bits, group_size: usize) -> Segment {
 const TABLE: GaussianTable = GaussianTable::Sum12;
 
 fn codes() -> Result<TrellisCodes, MethodError> {
-    let codes = WIDTHS.map(|bits| TrellisCode::gaussian(bits.get(), TABLE));
+    let codes = TRELLIS_WIDTHS.map(|bits| TrellisCode::gaussian(bits.get(), TABLE));
     Ok(TrellisCodes::new(codes.into_iter().collect::<Result<_, _>>()?))
 }
 

@@ -6,6 +6,8 @@ use crate::{PackError, Segment, SegmentKind};
 
 /// Codebooks exist for 2, 3 and 4 bits: the largest one still fits a vector register.
 const MAX_CODEBOOK_BITS: u8 = 4;
+/// Most bits of a trellis code.
+const MAX_TRELLIS_BITS: u8 = 6;
 
 /// The longest trellis window: its levels still fit a first-level cache.
 const MAX_WINDOW: u8 = 12;
@@ -31,7 +33,7 @@ pub(crate) fn check_codebooks(
 fn check_length(kind: SegmentKind, id: u32, found: usize) -> Result<(), PackError> {
     match kind {
         SegmentKind::Trellis { bits, window, .. } => {
-            let fits = bits.get() <= MAX_CODEBOOK_BITS
+            let fits = bits.get() <= MAX_TRELLIS_BITS
                 && (bits.get()..=MAX_WINDOW).contains(&window)
                 && (found == 1 << window
                     || (window.is_multiple_of(2) && found == 2 << (window / 2)));

@@ -34,6 +34,16 @@ impl StatsDir {
         Ok(Self { dir, key, weighting })
     }
 
+    /// The directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What the statistics belong to.
+    pub(crate) fn key(&self) -> &Fingerprint {
+        &self.key
+    }
+
     fn layer_path(&self, layer: usize) -> PathBuf {
         self.dir.join(format!("layer-{layer:03}.stats"))
     }

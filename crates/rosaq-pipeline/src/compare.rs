@@ -65,6 +65,8 @@ pub struct CompareRow {
     pub bits: Option<u8>,
     /// Channels that share a scale.
     pub group_size: Option<usize>,
+    /// The average that was asked for instead of a code width, bits a weight.
+    pub target_bits: Option<f64>,
     /// Channels kept in f16 at linears that read the residual.
     pub salient: Option<u64>,
     /// The same of each head at the output projection.
@@ -209,8 +211,9 @@ impl Run<'_> {
         Ok(CompareRow {
             method: report.method,
             settings: differences.join(", "),
-            bits: Some(s.bits.get()),
-            group_size: Some(s.group_size),
+            bits: s.target_bits.is_none().then(|| s.bits.get()),
+            group_size: s.target_bits.is_none().then_some(s.group_size),
+            target_bits: s.target_bits,
             salient: count("salient"),
             salient_per_head: count("salient_per_head"),
             salient_of_heads: count("salient_of_heads"),
@@ -296,6 +299,7 @@ fn fp16_row(source: &SourceModel, perplexity: f64) -> CompareRow {
         settings: String::new(),
         bits: None,
         group_size: None,
+        target_bits: None,
         salient: None,
         salient_per_head: None,
         salient_of_heads: None,

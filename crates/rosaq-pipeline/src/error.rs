@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rosaq_calib::CalibError;
 use rosaq_checkpoint::CheckpointError;
 use rosaq_eval::EvalError;
+use rosaq_gradient::GradientError;
 use rosaq_learn::LearnError;
 use rosaq_methods::MethodError;
 use rosaq_model::ModelError;
@@ -36,6 +37,9 @@ pub enum PipelineError {
     /// A rotation that was to be learned.
     #[error(transparent)]
     Learn(#[from] LearnError),
+    /// Gradients could not be taken.
+    #[error(transparent)]
+    Gradient(#[from] GradientError),
     /// The packed checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rosaq_calib::TokenWeighting;
 use rosaq_methods::{Basis, HeadScope, LinearPlan, MethodSettings, OrderPlan, QuantPlan, Rounding};
 use rosaq_model::Role;
-use rosaq_pack::SegmentKind;
+use rosaq_pack::{Segment, SegmentKind};
 use rosaq_saliency::SaliencyRule;
 use rosaq_text::{TextError, TokenWindows, Tokenizer, calibration_windows};
 use serde_json::{Map, Value, json};
@@ -77,8 +77,13 @@ impl QuantizeJob {
         let mut put = |key: &str, value: Value| drop(map.insert(key.to_owned(), value));
         let is_rounded = |l: &LinearPlan| l.segments.iter().any(|s| s.kind != SegmentKind::F16);
         if plan.linears.iter().flatten().any(is_rounded) {
-            put("bits", json!(s.bits.get()));
-            put("group_size", json!(s.group_size));
+            match s.target_bits {
+                Some(target) => put("target_bits", json!(target)),
+                None => {
+                    put("bits", json!(s.bits.get()));
+                    put("group_size", json!(s.group_size));
+                }
+            }
         }
         if let Some(residual) = plan.residual {
             put("rotation", json!(residual.placement.to_string()));
@@ -109,7 +114,12 @@ impl QuantizeJob {
         if let Some(points) = plan.down_hadamard {
             put("down_hadamard", json!(points));
         }
-        if let SegmentKind::Trellis { window, .. } = plan.linear(0, Role::Gate).segments[0].kind {
+        let segments = plan.linears.iter().flatten().flat_map(|linear| &linear.segments);
+        let window_of = |segment: &Segment| match segment.kind {
+            SegmentKind::Trellis { window, .. } => Some(window),
+            _ => None,
+        };
+        if let Some(window) = segments.filter_map(window_of).next() {
             put("trellis_window", json!(window));
         }
         if self.calibration.weighting == TokenWeighting::ByResidual {

@@ -20,6 +20,7 @@ mod progress;
 mod quantize;
 mod report;
 mod scored;
+mod sensitivity;
 mod task_columns;
 mod task_eval;
 #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::estimate::floor_seconds;
 use crate::findings::BlockFindings;
 use crate::fingerprint::{calibration_fingerprint, hex, job_fingerprint, model_fingerprint};
 use crate::report::{QuantizeReport, read_report, write_report};
+use crate::sensitivity::sensitivity;
 use crate::tokens::{source_tokenizer, warn_of_length, write_tokenizer_files};
 use crate::usage::{StageTime, Stopwatch, peak_rss_bytes};
 use crate::workdir::{WorkDir, remove_leftovers};
@@ -94,7 +95,7 @@ impl Prepared<'_> {
         progress: Progress,
     ) -> Result<QuantizeReport, PipelineError> {
         let total = Stopwatch::start();
-        let (job, source, plan) = (self.job, self.source, self.plan);
+        let (job, source) = (self.job, self.source);
         let dir = shared.map_or_else(|| work.statistics(), |s| s.dir.clone());
         let stats = StatsDir::open(dir, keys.calibration, job.calibration.weighting)?;
         let (mut stages, mut floor) = (Vec::new(), None);
@@ -104,8 +105,21 @@ impl Prepared<'_> {
                 shared.map_or(self.requirements, |s| s.requirements.union(self.requirements));
             let rate = calibrate(source, windows, wanted, &stats, progress)?.gemm_rate;
             stages.push(watch.stop("calibrate"));
-            floor = rate.map(|rate| floor_seconds(source.config(), plan, windows, rate));
+            floor = rate.map(|rate| floor_seconds(source.config(), self.plan, windows, rate));
         }
+        let by_sensitivity;
+        let plan = match (job.settings.target_bits, self.windows) {
+            (Some(_), Some(windows)) => {
+                let watch = Stopwatch::start();
+                let found = sensitivity(source, windows, &stats, progress)?;
+                stages.push(watch.stop("sensitivity"));
+                let method = find(&job.method)?;
+                by_sensitivity =
+                    method.plan_by_sensitivity(source.config(), &job.settings, &found)?;
+                &by_sensitivity
+            }
+            _ => self.plan,
+        };
         let watch = Stopwatch::start();
         let staging = &work.staging();
         let learner = Learner { source, work, progress };

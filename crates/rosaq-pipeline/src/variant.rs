@@ -23,7 +23,11 @@ impl Variant {
 /// A name that tells apart every combination of settings, so that comparisons can share a directory.
 pub(crate) fn directory_name(variant: &Variant) -> String {
     let s = &variant.settings;
-    let mut parts = vec![format!("{}-int{}-g{}", variant.method, s.bits.get(), s.group_size)];
+    let width = match s.target_bits {
+        Some(target) => format!("{target}bits"),
+        None => format!("int{}-g{}", s.bits.get(), s.group_size),
+    };
+    let mut parts = vec![format!("{}-{width}", variant.method)];
     parts.extend(differences(s).into_iter().map(|part| part.replace([' ', '='], "")));
     parts.join("-")
 }

@@ -7,7 +7,7 @@ use rosaq_trellis::{Encoder, GaussianTable, Sequence, TrellisCode, normal_sample
 
 fn main() -> anyhow::Result<()> {
     for table in [GaussianTable::Whole8, GaussianTable::Sum12] {
-        for bits in 1..=4 {
+        for bits in 1..=table.most_bits() {
             for n in [576, 1_536] {
                 let targets = normal_samples(n, 5);
                 let sequence = Sequence { targets: &targets, scales: &vec![1.0; n], weights: None };

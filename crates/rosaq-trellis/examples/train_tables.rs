@@ -21,7 +21,7 @@ fn main() -> anyhow::Result<()> {
     let dir = args.next().context("usage: train_tables DIRECTORY [NAME ...]")?;
     let names: Vec<String> = args.collect();
     for table in GaussianTable::ALL {
-        for bits in 1..=4 {
+        for bits in 1..=table.most_bits() {
             let name = format!("{}-b{bits}", stem(table));
             if names.is_empty() || names.contains(&name) {
                 train_one(Path::new(&dir), &name, bits, table)?;

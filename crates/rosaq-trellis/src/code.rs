@@ -2,6 +2,8 @@
 
 use crate::TrellisError;
 
+/// The most bits per value: two values fill the longest window.
+const MAX_BITS: u8 = 6;
 /// The longest window: the metrics of 2^12 states still fit a first-level cache.
 const MAX_WINDOW: u8 = 12;
 
@@ -34,7 +36,7 @@ pub struct TrellisCode {
 }
 
 impl TrellisCode {
-    /// A code of `bits` (1 to 4) bits per value with `window` (2 `bits` to 12) bits of state, whose
+    /// A code of `bits` (1 to 6) bits per value with `window` (2 `bits` to 12) bits of state, whose
     /// table entries are multiples of `step`.
     ///
     /// # Errors
@@ -118,7 +120,7 @@ impl TrellisCode {
     }
 
     /// The code that was shifted into a state last.
-    #[expect(clippy::cast_possible_truncation, reason = "a code has at most four bits")]
+    #[expect(clippy::cast_possible_truncation, reason = "a code has at most six bits")]
     pub(crate) fn newest(&self, state: u16) -> u8 {
         (state & ((1 << self.bits) - 1)) as u8
     }
@@ -142,7 +144,7 @@ impl TrellisCode {
 
 /// Refuses bits and windows without an encoder.
 pub(crate) fn check_shape(bits: u8, window: u8) -> Result<(), TrellisError> {
-    if !(1..=4).contains(&bits) {
+    if !(1..=MAX_BITS).contains(&bits) {
         return Err(TrellisError::Bits { found: bits });
     }
     // The encoder takes the oldest and the newest bits of a state for disjoint.

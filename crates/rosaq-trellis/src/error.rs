@@ -5,7 +5,7 @@
 #[non_exhaustive]
 pub enum TrellisError {
     /// More or fewer bits per value than a trellis code has.
-    #[error("trellis code: expected 1 to 4 bits per value, found {found}")]
+    #[error("trellis code: expected 1 to 6 bits per value, found {found}")]
     Bits {
         /// Bits per value.
         found: u8,

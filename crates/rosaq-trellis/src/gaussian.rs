@@ -26,23 +26,31 @@ impl GaussianTable {
         }
     }
 
+    /// The widths that there are tables for: 1 to this many bits per value.
+    #[must_use]
+    pub fn most_bits(self) -> u8 {
+        u8::try_from(self.files().len()).expect("a handful of files")
+    }
+
     /// The file for each number of bits: the step (f32, little endian), then the entries, even
     /// before odd ones.
-    fn files(self) -> [&'static [u8]; 4] {
+    fn files(self) -> &'static [&'static [u8]] {
         match self {
-            Self::Whole8 => [
+            Self::Whole8 => &[
                 include_bytes!("../tables/whole8-b1.bin"),
                 include_bytes!("../tables/whole8-b2.bin"),
                 include_bytes!("../tables/whole8-b3.bin"),
                 include_bytes!("../tables/whole8-b4.bin"),
             ],
-            Self::Sum12 => [
+            Self::Sum12 => &[
                 include_bytes!("../tables/sum12-b1.bin"),
                 include_bytes!("../tables/sum12-b2.bin"),
                 include_bytes!("../tables/sum12-b3.bin"),
                 include_bytes!("../tables/sum12-b4.bin"),
+                include_bytes!("../tables/sum12-b5.bin"),
+                include_bytes!("../tables/sum12-b6.bin"),
             ],
-            Self::Whole12 => [
+            Self::Whole12 => &[
                 include_bytes!("../tables/whole12-b1.bin"),
                 include_bytes!("../tables/whole12-b2.bin"),
                 include_bytes!("../tables/whole12-b3.bin"),
@@ -53,7 +61,8 @@ impl GaussianTable {
 }
 
 impl TrellisCode {
-    /// The code trained on a unit Gaussian with `bits` (1 to 4) bits per value.
+    /// The code trained on a unit Gaussian with `bits` bits per value: 1 to 6 for
+    /// [`GaussianTable::Sum12`], 1 to 4 for the others.
     ///
     /// # Errors
     ///

@@ -113,7 +113,9 @@ proptest! {
 
 #[test]
 fn every_instruction_set_finds_the_same_path() {
-    for (bits, window) in [(1, 2), (1, 8), (2, 8), (3, 8), (4, 8), (2, 10), (3, 12)] {
+    for (bits, window) in
+        [(1, 2), (1, 8), (2, 8), (3, 8), (4, 8), (2, 10), (3, 12), (5, 10), (5, 12), (6, 12)]
+    {
         let values = normal_samples(1 << window, 3);
         let mut fast = Viterbi::new(bits, window, values);
         let mut plain = fast.clone();

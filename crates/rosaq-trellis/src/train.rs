@@ -29,7 +29,7 @@ const SHAKEN: f64 = 0.7;
 /// What table is to be trained, and how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Training {
-    /// Bits per value, 1 to 4.
+    /// Bits per value, 1 to 6.
     pub bits: u8,
     /// Bits of the state, 2 `bits` to 12.
     pub window: u8,

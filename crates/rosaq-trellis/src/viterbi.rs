@@ -61,6 +61,8 @@ impl WithSimd for Search<'_> {
             2 => self.run::<4>(),
             3 => self.run::<8>(),
             4 => self.run::<16>(),
+            5 => self.run::<32>(),
+            6 => self.run::<64>(),
             bits => unreachable!("{bits} bits were refused when the code was made"),
         }
     }
@@ -139,8 +141,8 @@ impl Viterbi {
 
     /// Classes that are handled together.
     fn n_lanes(&self) -> usize {
-        // Windows too short for a vector occur in tests alone.
-        if self.n_classes() < LANES { 1 << self.bits } else { LANES }
+        // Windows too short for a vector occur in tests alone; 5 and 6 bits have more branches than a vector has lanes.
+        if self.n_classes() < LANES { 1 << self.bits } else { LANES.max(1 << self.bits) }
     }
 
     /// Values in the order of the kernel: block of classes, oldest bits, class within the block.

@@ -7,12 +7,13 @@ use rosaq_trellis::{
 };
 
 fn gaussian(bits: u8, table: GaussianTable) -> TrellisCode {
-    TrellisCode::gaussian(bits, table).expect("1 to 4 bits")
+    TrellisCode::gaussian(bits, table).expect("a width of the table")
 }
 
 fn any_code() -> impl Strategy<Value = TrellisCode> {
-    (1_u8..=4, prop::sample::select(GaussianTable::ALL.to_vec()))
-        .prop_map(|(bits, table)| gaussian(bits, table))
+    let tables = prop::sample::select(GaussianTable::ALL.to_vec());
+    tables
+        .prop_flat_map(|table| (1..=table.most_bits()).prop_map(move |bits| gaussian(bits, table)))
 }
 
 /// The sum that the encoder reports, from the codes.
@@ -51,7 +52,7 @@ proptest! {
     #[test]
     fn turning_the_codes_turns_the_values(
         code in any_code(),
-        codes in prop::collection::vec(0_u8..16, 1..30),
+        codes in prop::collection::vec(0_u8..64, 1..30),
         turn in 0_usize..30,
     ) {
         let mut expected = vec![0; codes.len()];
@@ -164,6 +165,8 @@ fn shipped_tables_reach_the_figures_of_the_readme() {
     check(2, GaussianTable::Sum12, 0.07237);
     check(3, GaussianTable::Sum12, 0.0191);
     check(4, GaussianTable::Sum12, 0.00509);
+    check(5, GaussianTable::Sum12, 0.00136);
+    check(6, GaussianTable::Sum12, 0.0004);
     check(1, GaussianTable::Whole12, 0.27313);
     check(2, GaussianTable::Whole12, 0.07219);
     check(3, GaussianTable::Whole12, 0.01896);
