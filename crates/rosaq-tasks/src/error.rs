@@ -132,7 +132,7 @@ pub enum TaskError {
         path: PathBuf,
     },
     /// A Parquet file is none, or is damaged. The cause is a text, so that the type is the same in every build.
-    #[error("\"{}\": expected a Parquet file, found a damaged one or another: {reason}", path.display())]
+    #[error("\"{}\": expected a Parquet file, whole, and plain or packed with Snappy; found: {reason}", path.display())]
     NotParquet {
         /// The file.
         path: PathBuf,

@@ -115,7 +115,7 @@ impl Plot<'_> {
                 }
             }
             @for Placed { x, y, text } in self.labels(places, source, panel) {
-                text x=(px(x)) y=(px(y)) { (text) }
+                text class="over" x=(px(x)) y=(px(y)) { (text) }
             }
         };
         figure(width, height, self.label, &body)
