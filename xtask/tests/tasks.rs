@@ -155,6 +155,7 @@ fn a_task_of_ones_own_is_a_file() {
 fn compare_has_a_column_for_each_task() {
     let dir = tempfile::tempdir().unwrap();
     let (out, csv, data) = (dir.path().join("out"), dir.path().join("t.csv"), fixture("tasks"));
+    let html = dir.path().join("t.html");
     let model = fixture("tiny-llama");
     let mut args =
         vec!["compare", text(&model), "--methods", "rtn", "--bits", "4", "--out", text(&out)];
@@ -168,9 +169,16 @@ fn compare_has_a_column_for_each_task() {
         "2",
         "--csv",
         text(&csv),
+        "--report",
+        text(&html),
         "--json",
     ]);
     let found = figures(&run(&args));
+    let page = fs::read_to_string(&html).unwrap();
+    let section = page.split("id=\"accuracy\"").nth(1).unwrap().split("</section>").next().unwrap();
+    let average = 100.0 * found["rows"][1]["tasks"][7]["value"].as_f64().unwrap();
+    assert!(section.contains(&format!(">{average:.2}<")), "{section}");
+    assert!(section.contains(">piqa<") && section.matches("<circle").count() == 2, "{section}");
     let columns = found["rows"][0]["tasks"].as_array().unwrap();
     let names: Vec<&str> = columns.iter().map(|c| c["name"].as_str().unwrap()).collect();
     let known = [

@@ -6,11 +6,12 @@ use std::path::Path;
 use rosaq_model::{LINEAR_ROLES, ModelConfig, Role, SourceModel};
 use rosaq_report::{
     ComparisonRow, LinearError, Magnitudes, ModelFacts, Report, RoleBits, Spectrum, Stage, Summary,
-    model_card, render_html,
+    TaskAccuracy, model_card, render_html,
 };
+use rosaq_tasks::Metric;
 use serde_json::Value;
 
-use crate::{BlockFindings, Comparison, PipelineError, QuantizeReport};
+use crate::{BlockFindings, Comparison, PipelineError, QuantizeReport, TaskColumn};
 
 /// Writes the model card of a finished checkpoint into its directory, as `README.md`.
 ///
@@ -257,5 +258,21 @@ fn row(row: &crate::CompareRow) -> ComparisonRow {
         kl_stderr: row.kl_stderr,
         cpu_seconds: row.cpu_seconds,
         peak_rss_bytes: row.peak_rss_bytes,
+        tasks: row.tasks.iter().map(task).collect(),
+    }
+}
+
+/// An average of tasks has no standard error, and its tasks may be marked in different ways.
+fn task(column: &TaskColumn) -> TaskAccuracy {
+    let metric = match column.metric {
+        Metric::Acc => "acc",
+        Metric::AccNorm => "acc_norm",
+    };
+    TaskAccuracy {
+        name: column.name.clone(),
+        metric: column.stderr.map(|_| metric.to_owned()),
+        rows: column.rows,
+        share: column.value,
+        stderr: column.stderr,
     }
 }

@@ -156,6 +156,31 @@ pub struct ComparisonRow {
     pub cpu_seconds: Option<f64>,
     /// Largest resident set of the process.
     pub peak_rss_bytes: Option<u64>,
+    /// Accuracies on tasks, in the order of the table.
+    pub tasks: Vec<TaskAccuracy>,
+}
+
+/// How well a model answers the questions of a task, of a group of its parts, or of several tasks on average.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TaskAccuracy {
+    /// The task's name, or the group's.
+    pub name: String,
+    /// How questions are marked, such as `acc_norm`; `None` for an average of tasks.
+    pub metric: Option<String>,
+    /// Questions; 0 if unknown.
+    pub rows: usize,
+    /// Share of right answers, from 0 to 1.
+    pub share: f64,
+    /// Its standard error.
+    pub stderr: Option<f64>,
+}
+
+impl TaskAccuracy {
+    /// Whether this is an average of several tasks.
+    pub(crate) fn is_average(&self) -> bool {
+        self.metric.is_none()
+    }
 }
 
 impl Report {

@@ -12,6 +12,6 @@ mod section;
 
 pub use card::model_card;
 pub use curves::{LinearError, Magnitudes, Spectrum};
-pub use facts::{ComparisonRow, ModelFacts, Report, RoleBits, Stage, Summary};
+pub use facts::{ComparisonRow, ModelFacts, Report, RoleBits, Stage, Summary, TaskAccuracy};
 pub use page::render_html;
 pub use section::magnitudes::magnitude_svg;

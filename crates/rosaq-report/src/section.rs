@@ -1,11 +1,13 @@
 //! The sections of the page, one file each. A section is there if its data is.
 
+mod accuracy;
 mod comparison;
 mod errors;
 pub(crate) mod magnitudes;
 mod model;
 mod pareto;
 mod roles;
+mod scatter;
 mod spectra;
 mod stages;
 pub(crate) mod summary;
@@ -34,6 +36,7 @@ pub(crate) const SECTIONS: &[fn(&Report) -> Option<Section>] = &[
     magnitudes::section,
     roles::section,
     comparison::section,
+    accuracy::section,
     stages::section,
     model::notes,
 ];

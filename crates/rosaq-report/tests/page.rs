@@ -1,8 +1,8 @@
 //! The page and the figures: what is in them, and that every reader can parse them.
 
 use rosaq_report::{
-    ComparisonRow, LinearError, Magnitudes, Report, RoleBits, Spectrum, Stage, magnitude_svg,
-    render_html,
+    ComparisonRow, LinearError, Magnitudes, Report, RoleBits, Spectrum, Stage, TaskAccuracy,
+    magnitude_svg, render_html,
 };
 use roxmltree::{Document, Node, ParsingOptions};
 
@@ -11,7 +11,7 @@ mod sample;
 type Clear = fn(&mut Report);
 
 /// Every section and how to empty it.
-const SECTIONS: [(&str, Clear); 9] = [
+const SECTIONS: [(&str, Clear); 10] = [
     ("model", |r| r.model = Default::default()),
     ("settings", |r| (r.settings, r.command) = Default::default()),
     ("errors", |r| r.errors.clear()),
@@ -19,6 +19,7 @@ const SECTIONS: [(&str, Clear); 9] = [
     ("magnitudes", |r| r.magnitudes.clear()),
     ("roles", |r| r.roles.clear()),
     ("comparison", |r| r.comparison.clear()),
+    ("accuracy", |r| r.comparison.iter_mut().for_each(|row| row.tasks.clear())),
     ("stages", |r| r.stages.clear()),
     ("notes", |r| r.notes.clear()),
 ];
@@ -75,7 +76,7 @@ fn sample_has_every_section_and_is_small() {
     let n_cells = document.descendants().filter(|n| n.attribute("title").is_some()).count();
     assert!(n_cells >= 30 * 7, "{n_cells}");
     let n_points = count(&document, "circle");
-    assert_eq!(n_points, 2 * 8, "every row but FP16, for wide and narrow screens");
+    assert_eq!(n_points, 2 * 2 * 8, "every row but FP16 in two plots, for wide and narrow screens");
     assert!(page.len() < 400_000, "{}", page.len());
 }
 
@@ -101,10 +102,78 @@ fn each_section_is_there_exactly_if_its_data_is() {
         clear(&mut report);
         let page = render_html(&report);
         let expected: Vec<&str> =
-            SECTIONS.map(|(id, _)| id).into_iter().filter(|s| *s != id).collect();
+            SECTIONS.map(|(id, _)| id).into_iter().filter(|s| *s != id && !needs(s, id)).collect();
         assert_eq!(section_ids(&parse(&page)), expected, "without {id}");
         assert!(!page.contains(&format!("#{id}\"")), "the list of contents names {id}");
     }
+}
+
+/// Accuracies are those of the rows of the comparison.
+fn needs(section: &str, other: &str) -> bool {
+    section == "accuracy" && other == "comparison"
+}
+
+#[test]
+fn accuracies_are_a_table_and_a_plot() {
+    let page = render_html(&sample::report());
+    let document = parse(&page);
+    let section = document.descendants().find(|n| n.attribute("id") == Some("accuracy")).unwrap();
+    let texts = |node: Node<'_, '_>| -> Vec<String> {
+        let cells = node.children().filter(|n| n.has_tag_name_of("th") || n.has_tag_name_of("td"));
+        cells
+            .map(|cell| {
+                cell.descendants()
+                    .filter(Node::is_text)
+                    .filter_map(|n| n.text())
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            })
+            .collect()
+    };
+    let rows: Vec<Vec<String>> =
+        section.descendants().filter(|n| n.has_tag_name_of("tr")).map(texts).collect();
+    let head = ["#", "Method", "Bits per weight", "average", "piqa", "winogrande", "STEM", "mmlu"];
+    assert!(rows[0].iter().zip(head).all(|(cell, name)| cell.starts_with(name)), "{:?}", rows[0]);
+    assert!(rows[0][4].contains("acc_norm") && rows[0][4].contains("1,838 rows"), "{}", rows[0][4]);
+    let fp16 = [
+        "1",
+        "fp16",
+        "16.00",
+        "60.00",
+        "68.00 ± 1.09",
+        "52.00 ± 1.40",
+        "27.00 ± 0.79",
+        "28.00 ± 0.38",
+    ];
+    assert_eq!(rows[1], fp16);
+    assert_eq!(rows.len(), 1 + 9);
+    let svgs: Vec<_> = section.descendants().filter(|n| n.has_tag_name_of("svg")).collect();
+    assert_eq!(svgs.len(), 2, "for wide and narrow screens");
+    for svg in svgs {
+        let circles = svg.descendants().filter(|n| n.has_tag_name_of("circle"));
+        let heights: Vec<f64> =
+            circles.map(|n| n.attribute("cy").unwrap().parse().unwrap()).collect();
+        assert_eq!(heights.len(), 8);
+        // The row at 8 bits is the best and the highest, that of rtn at 3 bits the lowest.
+        assert_eq!(heights.iter().copied().fold(f64::INFINITY, f64::min), heights[7]);
+        assert_eq!(heights.iter().copied().fold(0.0, f64::max), heights[6]);
+        assert!(svg.descendants().any(|n| n.text() == Some("FP16")));
+    }
+}
+
+#[test]
+fn a_task_that_a_row_lacks_is_a_dash() {
+    let mut report = sample::report();
+    report.comparison[2].tasks.remove(0);
+    report.comparison[3].tasks.clear();
+    for row in &mut report.comparison {
+        row.tasks.retain(|task| task.metric.is_some());
+    }
+    let page = render_html(&report);
+    let section = page.split("id=\"accuracy\"").nth(1).unwrap().split("</section>").next().unwrap();
+    assert_eq!(section.matches("<tr>").count(), 1 + 8, "rows without any accuracy are left out");
+    assert_eq!(section.matches(">–<").count(), 1);
+    assert!(!section.contains("<svg"), "no average, no plot");
 }
 
 #[test]
@@ -138,6 +207,8 @@ fn hostile_text_stays_text() {
         .comparison
         .iter_mut()
         .for_each(|r| (r.method, r.settings) = (hostile(), Some(hostile())));
+    let tasks = report.comparison.iter_mut().flat_map(|r| &mut r.tasks);
+    tasks.for_each(|t| (t.name, t.metric) = (hostile(), Some(hostile())));
     let page = render_html(&report);
     let document = parse(&page);
     assert_eq!(count(&document, "script") + count(&document, "img"), 0);
@@ -219,6 +290,14 @@ fn odd_report(a: f64, b: f64) -> Report {
         kl: Some(y),
         kl_stderr: Some(x),
         cpu_seconds: Some(y),
+        tasks: [None, Some("acc".to_owned())]
+            .map(|metric| TaskAccuracy {
+                metric,
+                share: x,
+                stderr: Some(y),
+                ..TaskAccuracy::default()
+            })
+            .to_vec(),
         ..ComparisonRow::default()
     };
     report.comparison = vec![row(a, b), row(b, a), row(1.0, a), row(a, 0.5)];

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::Place;
-use crate::locate::{labels, locate};
+use crate::locate::{labels, locate, locate_shots};
+use crate::mapped::mapped;
 use crate::read::{Row, add_labels, read_rows};
 use crate::render::Renderer;
+use crate::spec::DataSpec;
 use crate::{Question, Task, TaskError};
 
 /// A task with its questions.
@@ -68,9 +70,11 @@ pub fn load(task: &Task, data: &Path, options: LoadOptions) -> Result<TaskData, 
         }
     }
     if found.parts.is_empty() {
-        let tried = task.parts().take(1).flat_map(|part| {
-            task.data.files.iter().map(|file| data.join(file.replace("{part}", part)))
-        });
+        let files = || task.data.layouts().flat_map(|layout| &layout.files);
+        let tried = task
+            .parts()
+            .take(1)
+            .flat_map(|part| files().map(|file| data.join(file.replace("{part}", part))));
         return Err(TaskError::NotFound { task: task.name.clone(), tried: tried.collect() });
     }
     Ok(found)
@@ -83,22 +87,21 @@ fn load_part(
     part: Option<&str>,
     options: LoadOptions,
 ) -> Result<Part, TaskError> {
-    let file = locate(&task.name, data, &task.data.files, part)?;
-    let columns = task.data.columns.as_deref();
-    let mut rows = read_rows(&file, columns)?;
-    if let Some(pattern) = &task.data.labels {
+    let (layout, file) = locate(task, data, part)?;
+    let mut rows = read_rows(&file, layout.columns.as_deref())?;
+    if let Some(pattern) = &layout.labels {
         add_labels(&mut rows, &labels(&task.name, &file, pattern)?)?;
     }
-    let (shot_file, shots) = read_shots(task, data, part, options.shots)?;
+    rows.truncate(options.limit.unwrap_or(usize::MAX));
+    let rows = mapped(rows, task, layout, &file)?;
+    let (shot_file, shots) = read_shots(task, layout, data, part, options.shots)?;
     let place = |path, idx: usize| Place { path, row: idx + 1 };
     let shots: Vec<(Place<'_>, &Row)> =
         shots.iter().enumerate().map(|(idx, row)| (place(&shot_file, idx), row)).collect();
     let prefix = renderer.prefix(part, &shots, place(&file, 0))?;
-    let n = options.limit.unwrap_or(usize::MAX);
     let questions = rows
         .iter()
         .enumerate()
-        .take(n)
         .map(|(idx, row)| renderer.question(&prefix, row, part, place(&file, idx)));
     let questions = questions.collect::<Result<Vec<_>, _>>()?;
     Ok(Part { name: part.map(str::to_owned), group: None, file, questions })
@@ -106,6 +109,7 @@ fn load_part(
 
 fn read_shots(
     task: &Task,
+    layout: &DataSpec,
     data: &Path,
     part: Option<&str>,
     n: usize,
@@ -114,14 +118,15 @@ fn read_shots(
         return Ok((PathBuf::new(), Vec::new()));
     }
     let too_few = |found| TaskError::TooFewShots { task: task.name.clone(), found, asked: n };
-    if task.data.shots.is_empty() {
+    if layout.shots.is_empty() {
         return Err(too_few(0));
     }
-    let file = locate(&task.name, data, &task.data.shots, part)?;
-    let mut rows = read_rows(&file, task.data.columns.as_deref())?;
+    let file = locate_shots(task, layout, data, part)?;
+    let mut rows = read_rows(&file, layout.columns.as_deref())?;
     if rows.len() < n {
         return Err(too_few(rows.len()));
     }
     rows.truncate(n);
+    let rows = mapped(rows, task, layout, &file)?;
     Ok((file, rows))
 }

@@ -121,6 +121,34 @@ pub enum TaskError {
         /// Columns of the record.
         found: usize,
     },
+    /// A Parquet file is all there is, and this build does not read it.
+    #[error(
+        "\"{}\" is a Parquet file, which this build does not read; build with `--features parquet`, or put the files there that \
+         the data set's authors hand out",
+        path.display()
+    )]
+    NoParquet {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A Parquet file is none, or is damaged. The cause is a text, so that the type is the same in every build.
+    #[error("\"{}\": expected a Parquet file, whole, and plain or packed with Snappy; found: {reason}", path.display())]
+    NotParquet {
+        /// The file.
+        path: PathBuf,
+        /// What the reader says.
+        reason: String,
+    },
+    /// A row of a Parquet file cannot be read.
+    #[error("\"{}\", row {row}: expected readable values, found damaged ones: {reason}", path.display())]
+    ParquetRow {
+        /// The file.
+        path: PathBuf,
+        /// The row.
+        row: usize,
+        /// What the reader says.
+        reason: String,
+    },
     /// Labels and rows do not pair up.
     #[error(
         "\"{}\": expected one label for each of {rows} rows, found {labels}, so that row {} has no partner",

@@ -1,5 +1,8 @@
 //! Named steps of preprocessing that task files may use besides those of the template language.
 
+use std::collections::BTreeMap;
+
+use minijinja::value::{Serde, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind};
 
 pub(crate) fn add(env: &mut Environment<'_>) {
@@ -12,6 +15,8 @@ pub(crate) fn add(env: &mut Environment<'_>) {
     env.add_filter("after", |text: String, mark: String| {
         split(&text, &mark).map(|(_, after)| after.to_owned())
     });
+    env.add_filter("records", records);
+    env.add_filter("letter", letter);
 }
 
 /// `text` without whitespace at both ends, as Python's `str.strip` has it, which counts four separators as whitespace that
@@ -59,6 +64,37 @@ fn split<'a>(text: &'a str, mark: &str) -> Result<(&'a str, &'a str), Error> {
     })
 }
 
+/// Lists by name to a list of records: `{'text': ['x', 'y'], 'label': ['A', 'B']}` becomes
+/// `[{'text': 'x', 'label': 'A'}, {'text': 'y', 'label': 'B'}]`.
+fn records(lists: &Value) -> Result<Value, Error> {
+    let unfit = |detail| Error::new(ErrorKind::InvalidOperation, detail);
+    if lists.kind() != ValueKind::Map {
+        return Err(unfit(format!("expected lists by name, found {}", lists.kind())));
+    }
+    let mut records: Option<Vec<BTreeMap<String, Value>>> = None;
+    for name in lists.try_iter()? {
+        let list: Vec<Value> = lists.get_item(&name)?.try_iter()?.collect();
+        let records = records.get_or_insert_with(|| vec![BTreeMap::new(); list.len()]);
+        if records.len() != list.len() {
+            let (expected, found) = (records.len(), list.len());
+            return Err(unfit(format!(
+                "expected lists of one length, found lists of {expected} and of {found}"
+            )));
+        }
+        for (record, value) in records.iter_mut().zip(list) {
+            record.insert(name.to_string(), value);
+        }
+    }
+    Ok(Value::from(Serde(records.unwrap_or_default())))
+}
+
+/// The letter of an index, `A` for 0; what has none stays as it is.
+fn letter(index: Value) -> Value {
+    let letters = b'A'..=b'Z';
+    let found = usize::try_from(index.clone()).ok().and_then(|i| letters.clone().nth(i));
+    found.map_or(index, |letter| Value::from(char::from(letter).to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,5 +122,28 @@ mod tests {
     fn stripping_as_python_does() {
         assert_eq!(strip("\u{1c}\u{a0} a b\u{2003}\n\u{1f}"), "a b");
         assert_eq!(strip("\u{200b}a"), "\u{200b}a");
+    }
+
+    #[test]
+    fn lists_to_records() {
+        let lists =
+            Value::from(Serde(serde_json::json!({"text": ["x", "y"], "label": ["A", "B"]})));
+        let expected =
+            serde_json::json!([{"label": "A", "text": "x"}, {"label": "B", "text": "y"}]);
+        let found = serde_json::to_value(records(&lists).expect("of one length")).expect("JSON");
+        assert_eq!(found, expected);
+        let uneven = Value::from(Serde(serde_json::json!({"text": ["x", "y"], "label": ["A"]})));
+        let message = records(&uneven).expect_err("of two lengths").to_string();
+        assert!(message.contains("of one length, found lists of 1 and of 2"), "{message}");
+        assert!(records(&Value::from("no lists")).is_err());
+    }
+
+    #[test]
+    fn letters_of_indices() {
+        assert_eq!(letter(Value::from(0)), Value::from("A"));
+        assert_eq!(letter(Value::from(25)), Value::from("Z"));
+        for other in [Value::from(26), Value::from(-1), Value::from("C")] {
+            assert_eq!(letter(other.clone()), other);
+        }
     }
 }

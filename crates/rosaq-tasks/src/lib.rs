@@ -7,7 +7,10 @@ mod encode;
 mod error;
 mod filters;
 mod locate;
+mod mapped;
 mod metrics;
+#[cfg(feature = "parquet")]
+mod parquet_rows;
 mod read;
 mod render;
 mod spec;

@@ -4,29 +4,57 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::TaskError;
+use crate::spec::{DataSpec, Task};
 
-/// The first of `files` that exists under `data`, with `{part}` replaced. Of a file `NAME.EXT` a part of its rows,
-/// `NAME.ANYTHING.EXT`, may lie in its place.
-pub(crate) fn locate(
-    task: &str,
+/// The file of a task's rows under `data`, or of one part of them, and the layout that it has: the first that exists.
+pub(crate) fn locate<'a>(
+    task: &'a Task,
     data: &Path,
-    files: &[String],
+    part: Option<&str>,
+) -> Result<(&'a DataSpec, PathBuf), TaskError> {
+    let mut tried = Vec::new();
+    for layout in task.data.layouts() {
+        if let Some(path) = first(task, data, &layout.files, part, &mut tried)? {
+            return Ok((layout, path));
+        }
+    }
+    Err(TaskError::NotFound { task: task.name.clone(), tried })
+}
+
+/// The file of examples, in the layout of the rows.
+pub(crate) fn locate_shots(
+    task: &Task,
+    layout: &DataSpec,
+    data: &Path,
     part: Option<&str>,
 ) -> Result<PathBuf, TaskError> {
     let mut tried = Vec::new();
+    let found = first(task, data, &layout.shots, part, &mut tried)?;
+    found.ok_or_else(|| TaskError::NotFound { task: task.name.clone(), tried })
+}
+
+/// The first of `files` that exists under `data`, with `{part}` replaced. Of a file `NAME.EXT` a part of its rows,
+/// `NAME.ANYTHING.EXT`, may lie in its place.
+fn first(
+    task: &Task,
+    data: &Path,
+    files: &[String],
+    part: Option<&str>,
+    tried: &mut Vec<PathBuf>,
+) -> Result<Option<PathBuf>, TaskError> {
     for file in files {
         let path = data.join(file.replace("{part}", part.unwrap_or_default()));
         if path.is_file() {
-            return Ok(path);
+            return Ok(Some(path));
         }
         let mut parts = partial(&path);
         match parts.len() {
             0 => tried.push(path),
-            1 => return Ok(parts.remove(0)),
-            _ => return Err(TaskError::Ambiguous { task: task.to_owned(), found: parts }),
+            1 => return Ok(Some(parts.remove(0))),
+            _ => return Err(TaskError::Ambiguous { task: task.name.clone(), found: parts }),
         }
     }
-    Err(TaskError::NotFound { task: task.to_owned(), tried })
+    Ok(None)
 }
 
 /// The file of labels beside `rows`.

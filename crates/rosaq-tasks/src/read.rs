@@ -6,16 +6,19 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use crate::TaskError;
+#[cfg(feature = "parquet")]
+use crate::parquet_rows::parquet_rows;
 
 /// The fields of a row by name.
 pub(crate) type Row = Map<String, Value>;
 
-/// The rows of a file: CSV where `columns` are given, else a JSON object a line.
+/// The rows of a file: those of a Parquet file where its name ends so, CSV where `columns` are given, else a JSON object a
+/// line.
 pub(crate) fn read_rows(path: &Path, columns: Option<&[String]>) -> Result<Vec<Row>, TaskError> {
-    let text = read_utf8(path)?;
     let rows = match columns {
-        Some(columns) => csv_rows(path, &text, columns)?,
-        None => json_rows(path, &text)?,
+        _ if path.extension().is_some_and(|e| e == "parquet") => parquet_rows(path)?,
+        Some(columns) => csv_rows(path, &read_utf8(path)?, columns)?,
+        None => json_rows(path, &read_utf8(path)?)?,
     };
     if rows.is_empty() {
         return Err(TaskError::Empty { path: path.to_owned() });
@@ -35,6 +38,11 @@ pub(crate) fn add_labels(rows: &mut [Row], path: &Path) -> Result<(), TaskError>
         row.insert("label".to_owned(), Value::from(label));
     }
     Ok(())
+}
+
+#[cfg(not(feature = "parquet"))]
+fn parquet_rows(path: &Path) -> Result<Vec<Row>, TaskError> {
+    Err(TaskError::NoParquet { path: path.to_owned() })
 }
 
 fn json_rows(path: &Path, text: &str) -> Result<Vec<Row>, TaskError> {

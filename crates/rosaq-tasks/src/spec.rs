@@ -1,5 +1,8 @@
 //! A task as its file describes it.
 
+use std::collections::BTreeMap;
+use std::iter::successors;
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
@@ -56,11 +59,41 @@ pub(crate) struct DataSpec {
     pub(crate) labels: Option<String>,
     /// Names of the columns of a CSV file, which has no header.
     pub(crate) columns: Option<Vec<String>>,
+    /// Fields that a row of these files has under another name or in another form: expressions of the row's own fields.
+    #[serde(default)]
+    pub(crate) fields: BTreeMap<String, String>,
     /// Files of examples.
     #[serde(default)]
     pub(crate) shots: Vec<String>,
     /// Rows of all files together when nothing is missing.
     pub(crate) rows: Option<usize>,
+    /// The same rows in another layout, taken where there is none of `files`.
+    pub(crate) otherwise: Option<Box<Self>>,
+}
+
+impl DataSpec {
+    /// This layout and the others, in the order in which they are tried.
+    pub(crate) fn layouts(&self) -> impl Iterator<Item = &Self> {
+        successors(Some(self), |layout| layout.otherwise.as_deref())
+    }
+
+    /// The entry that is wrong, and why.
+    fn check(&self, has_parts: bool, env: &Environment<'_>) -> Result<(), (&'static str, String)> {
+        if self.files.is_empty() {
+            return Err(("data.files", "expected at least one file".to_owned()));
+        }
+        let names_part = |file: &String| file.contains("{part}");
+        if self.files.iter().chain(&self.shots).any(|f| names_part(f) != has_parts) {
+            let reason = "files have {part} in their names exactly when `groups` have parts";
+            return Err(("data.files", reason.to_owned()));
+        }
+        for (name, expression) in &self.fields {
+            if let Err(error) = env.compile_expression(expression) {
+                return Err(("data.fields", format!("`{name}`: {error}")));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Parts that are averaged together.
@@ -141,16 +174,15 @@ impl Task {
                 "the same text is scored after each of `options`, so `acc_norm` would be `acc`";
             return bad("metrics", reason.to_owned());
         }
-        if self.data.files.is_empty() {
-            return bad("data.files", "expected at least one file".to_owned());
-        }
-        let has_parts = self.groups.iter().any(|group| !group.parts.is_empty());
-        let names_part = |file: &String| file.contains("{part}");
-        if self.data.files.iter().chain(&self.data.shots).any(|f| names_part(f) != has_parts) {
-            let reason = "files have {part} in their names exactly when `groups` have parts";
-            return bad("data.files", reason.to_owned());
-        }
         let env = Self::environment();
+        let has_parts = self.groups.iter().any(|group| !group.parts.is_empty());
+        for (idx, layout) in self.data.layouts().enumerate() {
+            layout.check(has_parts, &env).or_else(|(field, reason)| bad(field, reason))?;
+            if idx > 0 && layout.rows.is_some() {
+                let reason = "another layout holds the same rows; only `data.rows` counts them";
+                return bad("data.otherwise.rows", reason.to_owned());
+            }
+        }
         for (field, template) in [("context", &self.context), ("description", &self.description)] {
             if let Err(error) = env.template_from_named_str(field, template) {
                 return bad(field, error.to_string());

@@ -44,8 +44,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 pub(super) fn section(report: &Report) -> Option<Section> {
-    let (mut rows, others): (Vec<_>, Vec<_>) = report.comparison.iter().partition(|r| r.is_fp16());
-    rows.extend(others);
+    let rows = in_order(report);
     (!rows.is_empty()).then(|| Section {
         id: "comparison",
         title: "Comparison",
@@ -59,6 +58,13 @@ pub(super) fn section(report: &Report) -> Option<Section> {
             (pareto::markup(&rows))
         },
     })
+}
+
+/// The source model, then the others as they are given.
+pub(super) fn in_order(report: &Report) -> Vec<&ComparisonRow> {
+    let (mut rows, others): (Vec<_>, Vec<_>) = report.comparison.iter().partition(|r| r.is_fp16());
+    rows.extend(others);
+    rows
 }
 
 /// The table; a column that no row fills is left out.

@@ -2,6 +2,7 @@
 
 use rosaq_report::{
     ComparisonRow, LinearError, Magnitudes, ModelFacts, Report, RoleBits, Spectrum, Stage, Summary,
+    TaskAccuracy,
 };
 
 const ROLES: [(&str, u64, f64); 7] = [
@@ -202,8 +203,28 @@ fn comparison() -> Vec<ComparisonRow> {
         kl_stderr: Some(0.012 * kl),
         cpu_seconds: bits.map(|b| 180.0 + 70.0 * b),
         peak_rss_bytes: bits.map(|_| 1_020_000_000),
+        tasks: tasks(kl),
     })
     .to_vec()
+}
+
+/// Accuracies that fall as `kl` grows.
+fn tasks(kl: f64) -> Vec<TaskAccuracy> {
+    let task = |name: &str, metric: Option<&str>, rows, share, stderr| TaskAccuracy {
+        name: name.to_owned(),
+        metric: metric.map(str::to_owned),
+        rows,
+        share,
+        stderr,
+    };
+    let share = |best: f64| 0.25 + (best - 0.25) / (1.0 + kl);
+    vec![
+        task("piqa", Some("acc_norm"), 1838, share(0.68), Some(0.0109)),
+        task("winogrande", Some("acc"), 1267, share(0.52), Some(0.0140)),
+        task("average", None, 3105, share(0.6), None),
+        task("STEM", Some("acc"), 3153, share(0.27), Some(0.0079)),
+        task("mmlu", Some("acc"), 14_042, share(0.28), Some(0.0038)),
+    ]
 }
 
 /// Numbers from 0 to 1 that look random and are the same in every run (Numerical Recipes' linear congruence).
