@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use crate::flags::{
     CalibrationFlags, MethodFlags, ModelFlags, OutputFlags, PresetName, TaskFlags, TextFlags,
-    parse_bits, parse_group_size,
+    parse_bits, parse_group_size, parse_target_bits,
 };
 
 #[derive(Debug, Args)]
@@ -19,6 +19,12 @@ pub(crate) struct QuantizeFlags {
     /// Code width: 2, 3, 4, 5, 6 or 8
     #[arg(long, default_value = "4", value_parser = parse_bits)]
     pub(crate) bits: u8,
+    /// Stored bits a weight that the linears are to take on average, everything counted: 2 to 8 (method `spectral`)
+    #[arg(long, value_name = "BITS", conflicts_with = "bits", value_parser = parse_target_bits)]
+    pub(crate) target_bits: Option<f64>,
+    /// Size that the checkpoint's weights are to take, embeddings included, such as 100MB (method `spectral`)
+    #[arg(long, value_name = "SIZE", conflicts_with_all = ["bits", "target_bits"])]
+    pub(crate) target_size: Option<bytesize::ByteSize>,
     /// Channels that share a scale
     #[arg(long, default_value = "128", value_parser = parse_group_size)]
     pub(crate) group_size: usize,
@@ -115,6 +121,9 @@ pub(crate) struct CompareFlags {
     /// Methods, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "rtn,mixed,rosaq")]
     pub(crate) methods: Vec<String>,
+    /// Stored bits a weight, everything counted, separated by commas, for methods that take an average (`spectral`); the others go by `--bits`
+    #[arg(long, value_delimiter = ',', value_name = "BITS", value_parser = parse_target_bits)]
+    pub(crate) target_bits: Vec<f64>,
     /// Group sizes, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "128", value_parser = parse_group_size)]
     pub(crate) group_size: Vec<usize>,

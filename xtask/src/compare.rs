@@ -24,7 +24,10 @@ pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Every method at every width, group size and placement that means something to it.
+/// A width that stands where an average decides.
+const NO_WIDTH: u8 = 4;
+
+/// Every method at every width or average, group size and placement that means something to it.
 fn variants(flags: &CompareFlags) -> anyhow::Result<Vec<Variant>> {
     let names = flags.methods.iter();
     let methods = names.map(|name| find(name)).collect::<Result<Vec<&dyn Method>, _>>()?;
@@ -32,18 +35,31 @@ fn variants(flags: &CompareFlags) -> anyhow::Result<Vec<Variant>> {
         [] => vec![None],
         several => several.iter().map(|placement| Some(placement.as_str())).collect(),
     };
+    let mut all = Vec::new();
+    for placement in &placements {
+        for &group_size in &flags.group_size {
+            for &bits in &flags.table.bits {
+                all.push(flags.settings.settings(bits, group_size, *placement)?);
+            }
+            for &target in &flags.target_bits {
+                let mut settings = flags.settings.settings(NO_WIDTH, group_size, *placement)?;
+                settings.target_bits = Some(target);
+                all.push(settings);
+            }
+        }
+    }
+    for settings in &all {
+        refuse_unheeded(settings, &methods)?;
+    }
     let mut variants = Vec::new();
     for &method in &methods {
-        for placement in &placements {
-            for &bits in &flags.table.bits {
-                for &group_size in &flags.group_size {
-                    let settings = flags.settings.settings(bits, group_size, *placement)?;
-                    refuse_unheeded(&settings, &methods)?;
-                    let variant = Variant::new(method, &settings);
-                    if !variants.contains(&variant) {
-                        variants.push(variant);
-                    }
-                }
+        // A method that takes averages goes by those, where there are any; the others by widths.
+        let takes_averages = method.heeds().contains(&Setting::TargetBits);
+        let by_average = takes_averages && !flags.target_bits.is_empty();
+        for settings in all.iter().filter(|s| s.target_bits.is_some() == by_average) {
+            let variant = Variant::new(method, settings);
+            if !variants.contains(&variant) {
+                variants.push(variant);
             }
         }
     }

@@ -282,10 +282,18 @@ pub(crate) fn parse_bits(text: &str) -> Result<u8, String> {
         Ok(_) => Err("code widths are 2, 3, 4, 5, 6 and 8".to_owned()),
         Err(_) if text.parse::<f64>().is_ok() => Err(
             "the code width of a fixed grid is a whole number; an average such as 3.5 is what `--target-bits` of \
-             the `spectral` method will take"
+             the `spectral` method takes"
                 .to_owned(),
         ),
         Err(_) => Err("expected a number".to_owned()),
+    }
+}
+
+/// An average of bits a weight.
+pub(crate) fn parse_target_bits(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(bits) if (2.0..=8.0).contains(&bits) => Ok(bits),
+        _ => Err("expected a number from 2 to 8".to_owned()),
     }
 }
 

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use rosaq_pipeline::{
-    EvalModel, EvalTokens, Evaluation, Progress, QuantizeJob, QuantizeReport, peak_rss_bytes,
-    quantize, write_html, write_model_card, write_report,
+    EvalModel, EvalTokens, Evaluation, Progress, QuantizeJob, QuantizeReport, bits_for_size,
+    peak_rss_bytes, quantize, write_html, write_model_card, write_report,
 };
 use serde_json::{Value, json};
 
@@ -47,12 +47,23 @@ fn job(flags: &QuantizeFlags) -> anyhow::Result<QuantizeJob> {
         _ => bail!("`--rotation` takes one placement here; `compare` takes several"),
     };
     let model = flags.model.path();
+    let target_bits = match flags.target_size {
+        Some(size) => Some(bits_for_size(&model, size.as_u64())?),
+        None => flags.target_bits,
+    };
+    let width = match (flags.target_size, target_bits) {
+        (Some(size), _) => format!("{}bytes", size.as_u64()),
+        (None, Some(bits)) => format!("{bits}bits"),
+        (None, None) => format!("int{}", flags.bits),
+    };
     let out = match &flags.out {
         Some(out) => out.clone(),
-        None => default_out(&model, &format!("{}-int{}", flags.method, flags.bits)),
+        None => default_out(&model, &format!("{}-{width}", flags.method)),
     };
+    let mut settings = flags.settings.settings(flags.bits, flags.group_size, rotation)?;
+    settings.target_bits = target_bits;
     Ok(QuantizeJob {
-        settings: flags.settings.settings(flags.bits, flags.group_size, rotation)?,
+        settings,
         method: flags.method.clone(),
         calibration: flags.calibration.set(),
         fresh: flags.fresh,

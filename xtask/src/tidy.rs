@@ -32,7 +32,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "trellis",
         ],
     ),
-    ("checkpoint", &["tensor", "model", "pack", "quant"]),
+    ("checkpoint", &["tensor", "model", "pack", "quant", "rotate"]),
     ("runtime", &["model", "checkpoint", "pack", "cpu", "tensor"]),
     ("gradient", &["tensor", "model", "text", "cpu", "runtime"]),
     (

@@ -32,6 +32,9 @@ pub(crate) mod metadata {
     /// The Walsh-Hadamard transforms of the down input, their number `x` their points, or `none`. The product is the number
     /// of channels, so that an altered digit shows.
     pub(crate) const DOWN_HADAMARD: &str = "rosaq_down_hadamard";
+    /// The seed of the residual's basis where a shared table's head needs it, a hyphen and the first digits of the seed's BLAKE3
+    /// hash, so that an altered digit shows. The last norm then holds its gain in the model's own basis.
+    pub(crate) const HEAD_BASIS: &str = "rosaq_head_basis";
     /// Before a tensor's name: its BLAKE3 checksum, 64 lowercase hexadecimal digits.
     pub(crate) const CHECKSUM_PREFIX: &str = "blake3:";
 }
@@ -68,6 +71,12 @@ impl RotationNames {
             (self.heads_output, config.n_heads * config.head_dim),
         ]
     }
+}
+
+/// A seed as it stands in the metadata.
+pub(crate) fn seed_text(seed: u64) -> String {
+    let hash = blake3::hash(&seed.to_le_bytes()).to_hex();
+    format!("{seed}-{}", &hash[..8])
 }
 
 /// Matrix applied to the head's input.

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use half::f16;
 use rosaq_model::{
-    BlockRotations, BlockWeights, LINEAR_ROLES, LinearWeights, ModelConfig, ModelEnds, Role,
+    BlockRotations, BlockWeights, HeadBasis, LINEAR_ROLES, LinearWeights, ModelConfig, ModelEnds,
+    Role,
 };
 use rosaq_pack::{LinearSpec, PackedLinear, PackedParts};
+use rosaq_rotate::{randomized_basis, tied_head_input};
 use rosaq_tensor::{DType, Matrix, TensorView};
 
 use crate::config::{self, QuantizationConfig, read_config};
@@ -130,10 +132,20 @@ impl Checkpoint {
     pub fn load_ends(&self) -> Result<ModelEnds, CheckpointError> {
         let shard = &self.ends;
         let name = |role| self.config.tensor_name(role, 0);
+        let norm = vector(shard, &name(Role::FinalNorm))?;
+        let (final_norm, head_input, head_basis) = match shard.head_basis()? {
+            None => (norm, matrix(shard, HEAD_INPUT)?, None),
+            Some(seed) => {
+                let basis = randomized_basis(norm.len(), seed);
+                let input = tied_head_input(&norm, basis.as_ref(), basis.as_ref());
+                (vec![1.0; norm.len()], Some(input), Some(HeadBasis { seed, gain: norm }))
+            }
+        };
         let ends = ModelEnds {
             embedding: shard.get(&name(Role::Embedding))?.to_matrix()?,
-            final_norm: vector(shard, &name(Role::FinalNorm))?,
-            head_input: matrix(shard, HEAD_INPUT)?,
+            final_norm,
+            head_input,
+            head_basis,
             head: if self.config.tied_embeddings {
                 None
             } else {

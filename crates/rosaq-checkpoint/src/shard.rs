@@ -9,7 +9,8 @@ use rosaq_tensor::{MappedFile, TensorEntry, TensorError, TensorView, parse_safet
 
 use crate::CheckpointError;
 use crate::header::{
-    FORMAT_VERSION, LinearHeader, codebook_name, codebooks_digest, metadata, shard_name,
+    FORMAT_VERSION, HEAD_INPUT, LinearHeader, codebook_name, codebooks_digest, metadata, seed_text,
+    shard_name,
 };
 use crate::inventory::{Slot, block_slots, check_tensors, ends_slots};
 
@@ -48,6 +49,13 @@ impl Shard {
             return Err(CheckpointError::UnknownLinear { path, module });
         }
         shard.slots = ends_slots(config, &shard.codebook_lens()?);
+        if shard.head_basis()?.is_some()
+            && (!config.tied_embeddings || shard.find(HEAD_INPUT).is_some())
+        {
+            let expected = format!("no value, or a shared table without `{HEAD_INPUT}`");
+            let found = shard.metadata_value(metadata::HEAD_BASIS)?;
+            return Err(shard.metadata_error(metadata::HEAD_BASIS, &expected, found));
+        }
         shard.check()
     }
 
@@ -189,6 +197,19 @@ impl Shard {
                 let product =
                     format!("a number, `x`, a power of two, multiplied {intermediate_size}");
                 Err(self.metadata_error(key, &product, value))
+            }
+        }
+    }
+
+    /// The seed of the residual's basis, where the head needs no more.
+    pub(crate) fn head_basis(&self) -> Result<Option<u64>, CheckpointError> {
+        let key = metadata::HEAD_BASIS;
+        let Some(value) = self.metadata.get(key) else { return Ok(None) };
+        let seed = value.split_once('-').and_then(|(seed, _)| seed.parse::<u64>().ok());
+        match seed.filter(|&seed| &seed_text(seed) == value) {
+            Some(seed) => Ok(Some(seed)),
+            None => {
+                Err(self.metadata_error(key, "a seed, `-`, the first digits of its hash", value))
             }
         }
     }

@@ -198,6 +198,7 @@ impl Content {
             embedding: random.matrix(table),
             final_norm: random.floats(config.hidden_size),
             head_input: config.tied_embeddings.then(|| random.matrix(square)),
+            head_basis: None,
             head: (!config.tied_embeddings).then(|| random.matrix(table)),
         };
         Self { blocks, ends, codebooks: codebooks.to_vec() }

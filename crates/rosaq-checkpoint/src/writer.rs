@@ -12,7 +12,7 @@ use rosaq_tensor::{DType, Matrix, TensorData, TensorError, f32_to_f16_bytes, wri
 use crate::CheckpointError;
 use crate::header::{
     FORMAT_VERSION, HEAD_INPUT, LinearHeader, RotationNames, codebook_name, codebooks_digest,
-    metadata, module_name, shard_name,
+    metadata, module_name, seed_text, shard_name,
 };
 use crate::inventory::{Slot, block_slots, channels_dtype, check_tensors, ends_slots};
 use crate::shard::checksum_key;
@@ -79,8 +79,12 @@ pub fn write_ends_shard(
     let path = dir.join(shard_name(0, config.n_layers));
     let mut shard = ShardBuilder::new(&path);
     shard.add_matrix(config.tensor_name(Role::Embedding, 0), &ends.embedding)?;
-    shard.add_f32(config.tensor_name(Role::FinalNorm, 0), &ends.final_norm)?;
-    shard.add_rotation(HEAD_INPUT.to_owned(), ends.head_input.as_ref())?;
+    let norm = ends.head_basis.as_ref().map_or(&ends.final_norm, |basis| &basis.gain);
+    shard.add_f32(config.tensor_name(Role::FinalNorm, 0), norm)?;
+    match &ends.head_basis {
+        Some(basis) => shard.head_basis = Some(seed_text(basis.seed)),
+        None => shard.add_rotation(HEAD_INPUT.to_owned(), ends.head_input.as_ref())?,
+    }
     if let Some(head) = &ends.head {
         shard.add_matrix(config.tensor_name(Role::Head, 0), head)?;
     }
@@ -112,11 +116,18 @@ struct ShardBuilder<'a> {
     tensors: Vec<TensorData<'a>>,
     linears: BTreeMap<String, LinearHeader>,
     down_hadamard: Option<String>,
+    head_basis: Option<String>,
 }
 
 impl<'a> ShardBuilder<'a> {
     fn new(path: &'a Path) -> Self {
-        Self { path, tensors: Vec::new(), linears: BTreeMap::new(), down_hadamard: None }
+        Self {
+            path,
+            tensors: Vec::new(),
+            linears: BTreeMap::new(),
+            down_hadamard: None,
+            head_basis: None,
+        }
     }
 
     fn add(&mut self, name: String, dtype: DType, shape: Vec<usize>, bytes: Cow<'a, [u8]>) {
@@ -211,6 +222,7 @@ impl<'a> ShardBuilder<'a> {
         text.extend(
             self.down_hadamard.map(|transforms| (metadata::DOWN_HADAMARD.to_owned(), transforms)),
         );
+        text.extend(self.head_basis.map(|seed| (metadata::HEAD_BASIS.to_owned(), seed)));
         text.extend(self.tensors.iter().map(|tensor| {
             (checksum_key(&tensor.name), blake3::hash(&tensor.bytes).to_hex().to_string())
         }));

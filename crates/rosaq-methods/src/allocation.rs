@@ -191,14 +191,14 @@ mod tests {
         #[test]
         fn the_budget_is_used_and_no_exchange_of_steps_is_better(
             s in prop::collection::vec(prop::array::uniform7(0.1_f64..10.0), 2),
-            share in 0.0_f64..1.0,
+            thousandths in 0_u64..1000,
         ) {
             let (config, sensitivity) = (config(2), Sensitivity { layers: s });
             let allocation = Allocation {
                 config: &config, sensitivity: &sensitivity, widths: &WIDTHS, segment: &segment,
             };
             let at = |width| 2 * (0..7).map(|idx| allocation.bytes(idx, width)).sum::<u64>();
-            let budget = at(0) + ((at(2) - at(0)) as f64 * share) as u64;
+            let budget = at(0) + (at(2) - at(0)) * thousandths / 1000;
             let all = allocation.segments(budget).unwrap();
             let used: u64 = all.iter().flat_map(|block| block.iter().enumerate())
                 .map(|(idx, segments)| allocation.stored(idx, segments)).sum();

@@ -177,7 +177,7 @@ struct Linear<'a> {
 
 impl Linear<'_> {
     fn needs_gram(&self) -> bool {
-        self.plan.clip || self.plan.refit || self.plan.rounding != Rounding::Nearest
+        self.plan.clip.is_some() || self.plan.refit || self.plan.rounding != Rounding::Nearest
     }
 
     fn pack_nearest(&self, w: &Matrix) -> Result<PackedLinear, QuantError> {
@@ -191,11 +191,11 @@ impl Linear<'_> {
         gram: MatRef<'_, f64>,
     ) -> Result<(PackedLinear, Option<f64>), QuantError> {
         let mut clipped = None;
-        if self.plan.clip
+        if let Some(clip) = self.plan.clip
             && let Some((grid, group_size)) = self.plan.uniform()
         {
             let clipped = clipped.insert(w.clone());
-            clip_groups(clipped, gram, grid, group_size);
+            clip_groups(clipped, gram, grid, group_size, clip);
         }
         let target = clipped.as_ref().unwrap_or(w);
         let packed = match self.plan.rounding {

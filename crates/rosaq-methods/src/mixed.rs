@@ -2,6 +2,7 @@
 
 use rosaq_calib::Requirements;
 use rosaq_model::{ActivationSite, LINEAR_ROLES, ModelConfig, Role};
+use rosaq_quant::Clip;
 
 use crate::plan::SCALED_DOWN;
 use crate::rosaq::{salient_count, salient_then_int};
@@ -34,7 +35,11 @@ impl Method for Mixed {
             let order =
                 if k == 0 { OrderPlan::AsIs } else { OrderPlan::ByMagnitude { salient: k } };
             let segments = salient_then_int(k, channels, settings.bits, settings.group_size);
-            LinearPlan { order, clip: role == Role::Down, ..LinearPlan::nearest(segments) }
+            LinearPlan {
+                order,
+                clip: (role == Role::Down).then_some(Clip::Magnitude),
+                ..LinearPlan::nearest(segments)
+            }
         });
         Ok(QuantPlan { scaled: SCALED_DOWN, ..QuantPlan::of_linears(linears) })
     }

@@ -2,7 +2,7 @@
 
 use rosaq_model::{LINEAR_ROLES, ModelConfig, Role};
 use rosaq_pack::{Segment, SegmentKind};
-use rosaq_quant::{GptqOptions, Grid, TrellisCodes};
+use rosaq_quant::{Clip, GptqOptions, Grid, TrellisCodes};
 use rosaq_rotate::Placement;
 use rosaq_saliency::SaliencyRule;
 
@@ -47,6 +47,17 @@ pub struct ResidualRotation {
     pub placement: Placement,
     /// What it rotates into.
     pub basis: Basis,
+}
+
+impl ResidualRotation {
+    /// The seed that says all of it: an absorbed basis that is not learned.
+    #[must_use]
+    pub fn seed_alone(self) -> Option<u64> {
+        match (self.placement, self.basis) {
+            (Placement::Absorbed, Basis::Hadamard { seed, steps: 0 }) => Some(seed),
+            _ => None,
+        }
+    }
 }
 
 /// Over how many heads a rotation of their outputs reaches.
@@ -101,7 +112,7 @@ pub struct LinearPlan {
     /// How runs of ordered channels are stored.
     pub segments: Vec<Segment>,
     /// Whether the groups' largest weights are cut where that lowers the error, as AWQ does.
-    pub clip: bool,
+    pub clip: Option<Clip>,
     /// How codes of integer segments are chosen.
     pub rounding: Rounding,
     /// Whether scales are fitted anew once the codes stand.
@@ -115,7 +126,7 @@ impl LinearPlan {
         Self {
             order: OrderPlan::AsIs,
             segments,
-            clip: false,
+            clip: None,
             rounding: Rounding::Nearest,
             refit: false,
         }
@@ -242,6 +253,7 @@ impl QuantPlan {
         let (n, tied) = (config.n_layers as u64, u64::from(config.tied_embeddings));
         let matrices = match self.residual.map(|r| r.placement) {
             None => 0,
+            Some(_) if self.residual.and_then(ResidualRotation::seed_alone).is_some() => 0,
             Some(Placement::Online) => 2 * n,
             // A tied head keeps one matrix more; the last block needs no passage to a next one.
             Some(Placement::Shortcut) => 2 * n - 1 + tied,

@@ -3,6 +3,7 @@
 use rosaq_calib::Requirements;
 use rosaq_model::{LINEAR_ROLES, ModelConfig, Role};
 use rosaq_pack::{Bits, Segment};
+use rosaq_quant::Clip;
 use rosaq_rotate::Placement;
 use rosaq_saliency::{SaliencyRule, default_salient, default_salient_per_head};
 
@@ -60,7 +61,7 @@ impl Method for Rosaq {
             let channels = config.linear_shape(role)[1];
             match role {
                 Role::Down => LinearPlan {
-                    clip: true,
+                    clip: Some(Clip::Magnitude),
                     ..LinearPlan::nearest(salient_then_int(0, channels, bits, group))
                 },
                 Role::Output => output_plan(config, settings, per_head),

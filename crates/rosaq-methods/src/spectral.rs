@@ -88,7 +88,7 @@ impl Method for Spectral {
         let linear = |segments| LinearPlan {
             order: OrderPlan::AsIs,
             segments,
-            clip: false,
+            clip: None,
             rounding,
             refit: true,
         };

@@ -260,7 +260,7 @@ fn awq_without_scales_and_clipping_is_rtn() {
         let mut plan =
             find(name).unwrap().plan(&config, &MethodSettings::new(3, 16).unwrap()).unwrap();
         assert_eq!(plan.scaled, [name == "awq"; 4]);
-        plan.linears.iter_mut().flatten().for_each(|linear| linear.clip = false);
+        plan.linears.iter_mut().flatten().for_each(|linear| linear.clip = None);
         let input =
             BlockInput { config: &config, layer: 0, stats: Some(&stats), bases: None, heads: None };
         quantize_block(&plan, input, block.clone()).unwrap().block

@@ -126,6 +126,15 @@ impl<W> BlockWeights<W> {
     }
 }
 
+/// A residual basis made from a seed, in which a model with a shared table leaves its last block.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeadBasis {
+    /// Of the basis.
+    pub seed: u64,
+    /// Gain of the last norm in the model's own basis, `[hidden_size]`.
+    pub gain: Vec<f32>,
+}
+
 /// What stands before the first and after the last block.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelEnds {
@@ -135,6 +144,8 @@ pub struct ModelEnds {
     pub final_norm: Vec<f32>,
     /// Matrix `[hidden_size, hidden_size]` applied to the head's input, for rotated models that keep a shared table.
     pub head_input: Option<Matrix>,
+    /// What `head_input` is made of, where a seed and the norm's gain say it all.
+    pub head_basis: Option<HeadBasis>,
     /// The head, `[vocab_size, hidden_size]`; `None` when it is the embedding table.
     pub head: Option<Matrix>,
 }

@@ -13,7 +13,7 @@ mod rope;
 mod site;
 mod source;
 
-pub use block::{BlockRotations, BlockWeights, LinearWeights, ModelEnds};
+pub use block::{BlockRotations, BlockWeights, HeadBasis, LinearWeights, ModelEnds};
 pub use config::ModelConfig;
 pub use error::ModelError;
 pub use families::FAMILIES;

@@ -90,6 +90,7 @@ impl SourceModel {
             embedding: self.load_matrix(Role::Embedding, 0)?,
             final_norm: self.load_vector(Role::FinalNorm, 0)?,
             head_input: None,
+            head_basis: None,
             head,
         })
     }

@@ -7,9 +7,9 @@ use rosaq_methods::{
     Basis, BlockBases, BlockInput, HeadRotation, HeadScope, QuantPlan, ResidualRotation,
     head_bases, learn_heads, residual_basis,
 };
-use rosaq_model::{ActivationSite, BlockWeights, ModelConfig, ModelEnds, SourceModel};
+use rosaq_model::{ActivationSite, BlockWeights, HeadBasis, ModelConfig, ModelEnds, SourceModel};
 use rosaq_quant::round_to_f16;
-use rosaq_rotate::{Placement, random_orthogonal, randomized_hadamard, rotate_ends};
+use rosaq_rotate::{Placement, randomized_basis, rotate_ends};
 
 use crate::calibrate::StatsDir;
 use crate::learned::{Learn, Learning};
@@ -84,7 +84,7 @@ impl<'a> Bases<'a> {
             (Some(Basis::Hadamard { seed, .. }), _) => {
                 let first = seed + (layer * config.n_kv_heads) as u64;
                 let seeds = first..first + config.n_kv_heads as u64;
-                let starts = seeds.map(|seed| hadamard_or_random(config.head_dim, seed)).collect();
+                let starts = seeds.map(|seed| randomized_basis(config.head_dim, seed)).collect();
                 Some(match learn_options(basis) {
                     Some(options) => learn_heads(plan, input, block.clone(), starts, &options)?,
                     None => starts,
@@ -163,8 +163,12 @@ impl<'a> Bases<'a> {
                     (first.as_ref(), last.as_ref())
                 }
             };
+            let gain = ends.final_norm.clone();
             rotate_ends(&mut ends, rotation.placement, first, last);
-            ends.head_input.iter_mut().for_each(round_to_f16);
+            match (rotation.seed_alone(), &ends.head_input) {
+                (Some(seed), Some(_)) => ends.head_basis = Some(HeadBasis { seed, gain }),
+                _ => ends.head_input.iter_mut().for_each(round_to_f16),
+            }
         }
         Ok(ends)
     }
@@ -179,7 +183,7 @@ fn site_basis(
     let gram = stats.gram(site)?;
     Ok(match rotation.basis {
         Basis::Eigen(first) => residual_basis(gram.view(), first, layer, site)?,
-        Basis::Hadamard { seed, .. } => hadamard_or_random(gram.dim(), seed),
+        Basis::Hadamard { seed, .. } => randomized_basis(gram.dim(), seed),
     })
 }
 
@@ -204,13 +208,8 @@ fn pooled_basis(
             let gram = pooled_gram(config, stats)?;
             residual_basis(gram.as_ref(), first, 0, ActivationSite::AttentionInput)?
         }
-        Basis::Hadamard { seed, .. } => hadamard_or_random(config.hidden_size, seed),
+        Basis::Hadamard { seed, .. } => randomized_basis(config.hidden_size, seed),
     })
-}
-
-/// A randomized Hadamard matrix; where none of that size is known, a random orthogonal one.
-fn hadamard_or_random(n: usize, seed: u64) -> Mat<f64> {
-    randomized_hadamard(n, seed).unwrap_or_else(|_| random_orthogonal(n, seed))
 }
 
 /// Sum over the residual's sites of `H / trace H`: every site counts alike.

@@ -37,6 +37,16 @@ pub enum PipelineError {
     /// A rotation that was to be learned.
     #[error(transparent)]
     Learn(#[from] LearnError),
+    /// A model cannot be made as small as that.
+    #[error(
+        "a size of {asked} bytes is less than the {others} that embeddings, norms and headers take by themselves; ask for more"
+    )]
+    SizeTooSmall {
+        /// What was asked for.
+        asked: u64,
+        /// What is not quantized.
+        others: u64,
+    },
     /// Gradients could not be taken.
     #[error(transparent)]
     Gradient(#[from] GradientError),

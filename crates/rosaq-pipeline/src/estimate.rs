@@ -1,5 +1,7 @@
 //! What a job will take and give, before hours are spent.
 
+use std::path::Path;
+
 use rosaq_calib::TokenWeighting;
 use rosaq_methods::{HeadScope, QuantPlan, find, plan};
 use rosaq_model::{ActivationSite, LINEAR_ROLES, ModelConfig, Role, SourceModel};
@@ -75,6 +77,22 @@ pub fn estimate(job: &QuantizeJob, progress: Progress) -> Result<Estimate, Pipel
         energy_kept,
         sample_tokens,
     })
+}
+
+/// The average that the linears of the model at `path` may take for its weights to take `total_bytes`, embeddings and all:
+/// stored bits a weight.
+///
+/// # Errors
+/// A model that cannot be opened; a size that its embeddings alone exceed.
+pub fn bits_for_size(path: &Path, total_bytes: u64) -> Result<f64, PipelineError> {
+    let source = SourceModel::open(path)?;
+    let config = source.config();
+    let weights = config.quantizable_weights();
+    let others = crate::quantize::f16_bytes(config) - 2 * weights + small_parts_bytes(config);
+    match total_bytes.checked_sub(others) {
+        Some(left) => Ok((8 * left) as f64 / weights as f64),
+        None => Err(PipelineError::SizeTooSmall { asked: total_bytes, others }),
+    }
 }
 
 /// Norms and biases, which stay f32, and what the shards' headers take: names, shapes, checksums, descriptions of linears.

@@ -37,7 +37,7 @@ pub use calibrate::StatsDir;
 pub use channels::{Channel, SiteChannels, attention_channels};
 pub use compare::{CompareJob, CompareRow, Comparison, RowOrder, SharedStatistics, compare};
 pub use error::PipelineError;
-pub use estimate::{Estimate, estimate};
+pub use estimate::{Estimate, bits_for_size, estimate};
 pub use evaluate::{EvalModel, EvalText, EvalTokens, Reference, logits};
 pub use findings::{BlockFindings, RotatedChannels};
 pub use job::{Amount, CalibrationSet, QuantizeJob};

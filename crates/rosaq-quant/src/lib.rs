@@ -14,7 +14,7 @@ mod refit;
 mod trellis_codes;
 
 pub use channel_scale::{ChannelScale, search_channel_scale};
-pub use clip::clip_groups;
+pub use clip::{Clip, clip_groups};
 pub use error::QuantError;
 pub use gptq::{GptqOptions, pack_gptq};
 pub use grid::Grid;

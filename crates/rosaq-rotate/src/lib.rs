@@ -22,7 +22,7 @@ pub use fuse_norm::{fuse_final_norm, fuse_norms};
 pub use hadamard::{hadamard_rotation, randomized_hadamard};
 pub use placement::{
     Placement, ResidualBases, UnknownPlacement, rotate_block, rotate_down_input, rotate_ends,
-    rotate_heads_output,
+    rotate_heads_output, tied_head_input,
 };
-pub use random::random_orthogonal;
+pub use random::{random_orthogonal, randomized_basis};
 pub use scale::{scale_attention_input, scale_down_input, scale_heads_output, scale_mlp_input};

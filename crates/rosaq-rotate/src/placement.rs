@@ -108,12 +108,21 @@ pub fn rotate_ends(
         let head = ends.head.as_mut().expect("checked above");
         rotate_input(head, last);
     } else {
-        let gain = &ends.final_norm;
-        let scaled =
-            Mat::from_fn(last.nrows(), last.ncols(), |i, j| f64::from(gain[i]) * last[(i, j)]);
-        ends.head_input = Some(stored((scaled.transpose() * first).as_ref()));
+        ends.head_input = Some(tied_head_input(&ends.final_norm, first, last));
         ends.final_norm.fill(1.0);
     }
+}
+
+/// `lastᵀ diag(gain) first`: what a head reads whose table is the rotated embedding `E first`, when the residual ends in the
+/// basis `last`.
+///
+/// # Panics
+/// If there is not one gain a channel.
+#[must_use]
+pub fn tied_head_input(gain: &[f32], first: MatRef<'_, f64>, last: MatRef<'_, f64>) -> Matrix {
+    assert_eq!(gain.len(), last.nrows(), "one gain a channel");
+    let scaled = Mat::from_fn(last.nrows(), last.ncols(), |i, j| f64::from(gain[i]) * last[(i, j)]);
+    stored((scaled.transpose() * first).as_ref())
 }
 
 /// Rotates what the output projection reads by one basis over all heads, `[n_heads * head_dim]` square, which is applied at run

@@ -12,6 +12,8 @@ use faer::{Conj, Mat, Par};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::randomized_hadamard;
+
 /// `n` random signs; the same seed gives the same ones everywhere, 64 a draw, low bits first.
 pub(crate) fn random_signs(n: usize, seed: u64) -> Vec<i8> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -88,6 +90,14 @@ impl Gaussian {
     fn uniform(&mut self) -> f64 {
         (self.rng.next_u64() >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
     }
+}
+
+/// The basis of a seed: a randomized Hadamard matrix; where none of that size is known, a random orthogonal one.
+///
+/// Checkpoints store the seed alone, so that what it stands for never changes.
+#[must_use]
+pub fn randomized_basis(n: usize, seed: u64) -> Mat<f64> {
+    randomized_hadamard(n, seed).unwrap_or_else(|_| random_orthogonal(n, seed))
 }
 
 #[cfg(test)]

@@ -250,7 +250,7 @@ fn impossible_codes_are_refused() {
     }
     let whole = |n: usize| Table::Whole(vec![0; n]);
     let sum = |even: i8, odd: i8| Table::Sum { even: vec![even; 16], odd: vec![odd; 16] };
-    check(5, 12, 1.0, whole(4096), &TrellisError::Bits { found: 5 });
+    check(7, 12, 1.0, whole(4096), &TrellisError::Bits { found: 7 });
     check(0, 12, 1.0, whole(4096), &TrellisError::Bits { found: 0 });
     check(3, 5, 1.0, whole(32), &TrellisError::Window { bits: 3, max: 12, found: 5 });
     check(3, 13, 1.0, whole(8192), &TrellisError::Window { bits: 3, max: 12, found: 13 });
@@ -263,6 +263,10 @@ fn impossible_codes_are_refused() {
     assert_eq!(
         TrellisCode::gaussian(5, GaussianTable::Whole8),
         Err(TrellisError::Bits { found: 5 })
+    );
+    assert_eq!(
+        TrellisCode::gaussian(7, GaussianTable::Sum12),
+        Err(TrellisError::Bits { found: 7 })
     );
 }
 

@@ -122,9 +122,19 @@ fn rewrite_shard(
         &mut std::collections::BTreeMap<String, String>,
     ),
 ) {
-    let path = written.shard(2);
-    let bytes = fs::read(&path).unwrap();
-    let header = rosaq_tensor::parse_safetensors(&bytes, &path).unwrap();
+    rewrite(&written.shard(2), edit);
+}
+
+/// Reads a shard, lets `edit` change it, and writes it back.
+fn rewrite(
+    path: &Path,
+    edit: impl FnOnce(
+        &mut Vec<rosaq_tensor::TensorData<'static>>,
+        &mut std::collections::BTreeMap<String, String>,
+    ),
+) {
+    let bytes = fs::read(path).unwrap();
+    let header = rosaq_tensor::parse_safetensors(&bytes, path).unwrap();
     let mut tensors: Vec<_> = header
         .tensors
         .iter()
@@ -137,7 +147,7 @@ fn rewrite_shard(
         .collect();
     let mut metadata = header.metadata;
     edit(&mut tensors, &mut metadata);
-    rosaq_tensor::write_safetensors(&path, &tensors, metadata).unwrap();
+    rosaq_tensor::write_safetensors(path, &tensors, metadata).unwrap();
 }
 
 #[test]
@@ -195,6 +205,13 @@ fn shard_metadata_must_be_there() {
     check("rosaq_down_hadamard", None, &["rosaq_down_hadamard", "found none"]);
     for value in ["3x7", "x8", "24", "3x16", "99999999999999999999x8", "-3x-8"] {
         check("rosaq_down_hadamard", Some(value), &["rosaq_down_hadamard", value, "24"]);
+    }
+    for value in ["", "7", "7-", "x-00000000", "7-00000000", "-7-00000000"] {
+        let written = Written::new(LLAMA);
+        rewrite(&written.shard(0), |_, metadata| {
+            metadata.insert("rosaq_head_basis".to_owned(), value.to_owned());
+        });
+        refused(Checkpoint::open(written.path()), &["rosaq_head_basis", value, "seed"]);
     }
     check("blake3:model.layers.1.mlp.up_proj.f16", Some("abc"), &["mlp.up_proj.f16", "64"]);
 }

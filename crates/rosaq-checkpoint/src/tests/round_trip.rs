@@ -1,5 +1,8 @@
 //! What is written is what is loaded, and the bytes depend on nothing else.
 
+use rosaq_model::HeadBasis;
+use rosaq_rotate::{randomized_basis, tied_head_input};
+
 use super::*;
 use crate::block_shard_is_complete;
 use crate::header::INDEX_FILE;
@@ -192,4 +195,23 @@ fn failures_of_the_disk_are_told_apart() {
     let content = Content::random(&config, 7);
     let error = content.write(Path::new("/dev/null/nowhere"), &config).unwrap_err();
     assert!(error.is_disk(), "{error}");
+}
+
+/// The matrix at the head's input is made again from the seed of the basis and the norm's gain.
+#[test]
+fn a_basis_from_a_seed_is_stored_as_its_seed() {
+    let config = config(QWEN3);
+    let mut content = Content::random(&config, 7);
+    let gain = std::mem::replace(&mut content.ends.final_norm, vec![1.0; config.hidden_size]);
+    let basis = randomized_basis(config.hidden_size, 5);
+    let input = tied_head_input(&gain, basis.as_ref(), basis.as_ref());
+    content.ends.head_input = Some(input);
+    content.ends.head_basis = Some(HeadBasis { seed: 5, gain });
+    let dir = tempfile::tempdir().unwrap();
+    content.write(dir.path(), &config).unwrap();
+
+    let checkpoint = Checkpoint::open(dir.path()).unwrap();
+    assert!(Content::load(&checkpoint).unwrap() == content);
+    let store = rosaq_tensor::TensorStore::open(&dir.path().join(shard_name(0, 1))).unwrap();
+    assert!(!store.contains("model.head_input.weight"));
 }

@@ -58,7 +58,13 @@ fn sizes_of(
         rotations,
     };
     let embedding = Matrix::zeros(32, 576);
-    let ends = ModelEnds { embedding, final_norm: vec![1.0; 576], head_input, head: None };
+    let ends = ModelEnds {
+        embedding,
+        final_norm: vec![1.0; 576],
+        head_input,
+        head_basis: None,
+        head: None,
+    };
     let dir = tempfile::tempdir().unwrap();
     write_block_shard(dir.path(), &config, 0, &block).unwrap();
     write_ends_shard(dir.path(), &config, &ends, &[]).unwrap();
