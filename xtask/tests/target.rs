@@ -1,0 +1,75 @@
+//! `--target-bits` and `--target-size`: what was asked for is what is stored.
+#![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
+
+mod common;
+
+use common::{SMALL, check_nothing_left, fixture, quantize, run, text};
+
+/// What a quantization with `flags` stores: bits a weight, bytes of all weights, and its divergence.
+fn stored(flags: &[&str]) -> [f64; 3] {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, out) = (fixture("tiny-llama"), dir.path().join("out"));
+    let json = quantize(&model, &out, &[&["--method", "spectral"], flags].concat());
+    let json = json.exits(0).json();
+    run(&["verify", text(&out)]).exits(0);
+    ["bits_per_weight", "total_bytes", "kl"].map(|key| json[key].as_f64().unwrap())
+}
+
+#[test]
+fn an_average_is_hit_within_a_hundredth_and_more_bits_diverge_less() {
+    let mut last = f64::INFINITY;
+    for target in [2.2, 3.25, 4.5, 8.0] {
+        let [bits, _, kl] = stored(&["--target-bits", &target.to_string()]);
+        assert!(bits <= target && target - bits < 0.01, "asked for {target}, got {bits}");
+        assert!(kl < last, "{kl} nats at {target} bits, {last} with fewer");
+        last = kl;
+    }
+}
+
+#[test]
+fn widths_by_sensitivity_beat_one_width_at_the_same_size() {
+    let [bits, _, fixed] = stored(&["--bits", "3"]);
+    let [_, _, chosen] = stored(&["--target-bits", &format!("{bits:.4}")]);
+    assert!(chosen < fixed, "{chosen} nats with chosen widths, {fixed} with one");
+}
+
+#[test]
+fn a_size_is_hit_within_a_percent() {
+    let [_, bytes, _] = stored(&["--bits", "4"]);
+    let asked = bytes * 0.97;
+    let [_, found, _] = stored(&["--target-size", &format!("{asked:.0}")]);
+    assert!((found / asked - 1.0).abs() < 0.01, "asked for {asked} bytes, got {found}");
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, out) = (fixture("tiny-llama"), dir.path().join("out"));
+    let refused = |flags: &[&str], words: &[&str]| {
+        quantize(&model, &out, flags).refused(2, words);
+        check_nothing_left(&out);
+    };
+    refused(&["--target-bits", "3"], &["--target-bits", "`rosaq`", "spectral"]);
+    refused(&["--method", "spectral", "--target-bits", "1.9"], &["--target-bits", "from 2 to 8"]);
+    refused(&["--method", "spectral", "--target-bits", "2"], &["--target-bits", "the least"]);
+    refused(&["--method", "spectral", "--target-size", "10kB"], &["10000 bytes", "embeddings"]);
+    refused(&["--method", "spectral", "--target-size", "large"], &["--target-size"]);
+    refused(&["--method", "spectral", "--target-bits", "3", "--bits", "3"], &["--bits"]);
+}
+
+#[test]
+fn averages_stand_beside_widths_in_a_comparison() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, out) = (fixture("tiny-llama"), dir.path().join("out"));
+    let mut args = vec!["compare", "--model", text(&model), "--out", text(&out), "--json"];
+    args.extend(["--methods", "rtn,spectral", "--bits", "4", "--target-bits", "3.5,4.25"]);
+    args.extend(SMALL);
+    let json = run(&args).exits(0).json();
+    let rows = json["rows"].as_array().unwrap();
+    let mut found: Vec<_> =
+        rows.iter().map(|row| (row["method"].clone(), row["target_bits"].clone())).collect();
+    found.sort_by_key(|(_, target)| target.as_f64().unwrap_or(0.0).to_bits());
+    let names: Vec<_> = found.iter().map(|(method, _)| method.as_str().unwrap()).collect();
+    assert_eq!(names, ["fp16", "rtn", "spectral", "spectral"]);
+    assert_eq!(found[3].1, 4.25);
+}
