@@ -359,7 +359,7 @@ fn trellis_tables_are_checked() {
     };
     assert!(with(Bits::THREE, 8, 3).is_ok() && with(Bits::TWO, 12, 4).is_ok());
     for (bits, window, id) in
-        [(Bits::THREE, 8, 4), (Bits::FIVE, 8, 3), (Bits::FOUR, 3, 3), (Bits::TWO, 200, 3)]
+        [(Bits::THREE, 8, 4), (Bits::EIGHT, 8, 3), (Bits::FOUR, 3, 3), (Bits::TWO, 200, 3)]
     {
         assert!(matches!(with(bits, window, id), Err(PackError::Trellis { .. })), "{window}");
     }
