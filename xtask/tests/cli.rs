@@ -150,9 +150,7 @@ fn compare_reports_a_row_of_every_key_for_each_variant() {
     let csv = fs::read_to_string(&csv).unwrap();
     assert_eq!(csv.lines().count(), 1 + rows.len(), "{csv}");
     assert!(
-        csv.starts_with(
-            "method,settings,bits,group_size,salient,salient_per_head,salient_of_heads,"
-        ),
+        csv.starts_with("method,settings,bits,group_size,target_bits,salient,salient_per_head,"),
         "{csv}"
     );
     let page = fs::read_to_string(&html).unwrap();

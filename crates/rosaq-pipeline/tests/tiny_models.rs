@@ -4,7 +4,7 @@
 mod common;
 
 use common::{fixture, held_out, job, reference, run};
-use rosaq_pipeline::{EvalModel, Progress, QuantizeJob};
+use rosaq_pipeline::{EvalModel, Progress, QuantizeJob, find};
 use rosaq_rotate::Placement;
 use rosaq_saliency::SaliencyRule;
 use serde_json::Value;
@@ -63,7 +63,8 @@ fn salient_channels_pay_on_both_models() {
             // At the default count of these narrow models the rotation costs as much as the channels give.
             job.settings.salient = Some(32);
             job.settings.salient_per_head = Some(8);
-            job.settings.placement = (method == "rosaq").then_some(Placement::Online);
+            job.settings.placement = Some(Placement::Online);
+            job.settings = job.settings.heeded_by(find(method).unwrap());
             run(&job, &reference).1.kl.unwrap()
         };
         let (fp16, rtn, mixed, rosaq) = (kl("fp16"), kl("rtn"), kl("mixed"), kl("rosaq"));

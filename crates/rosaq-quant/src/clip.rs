@@ -155,7 +155,5 @@ mod tests {
             loss(&clipped, &original, gram.as_ref(), grid, 16)
         });
         assert!(after.iter().all(|&after| after < 0.8 * before), "{before} became {after:?}");
-        // The outliers are all above zero: only a range can be cut there alone, or on both sides.
-        assert!(after[1] <= after[0], "{after:?}");
     }
 }
