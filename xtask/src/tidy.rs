@@ -53,6 +53,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "checkpoint",
             "cpu",
             "runtime",
+            "gradient",
             "eval",
             "tasks",
         ],
