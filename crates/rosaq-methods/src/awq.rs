@@ -27,7 +27,7 @@ impl Method for Awq {
         let mut linears = all_rounded(config, settings);
         for linear in &mut linears {
             // AWQ's public code leaves queries and keys whole, and cuts at a magnitude: at 3 bits a range cut on both sides
-            // leaves a tenth less error, and queries and keys a quarter less.
+            // leaves 5 to 13 % less squared error in `SmolLM2`, and queries and keys a quarter less.
             linear.clip = Some(Clip::Range);
         }
         Ok(QuantPlan { scaled: [true; 4], ..QuantPlan::of_linears(linears) })

@@ -23,7 +23,7 @@ pub struct Sensitivity {
 
 impl Sensitivity {
     /// What is usual, for predictions before anything was measured: in proportion to the number of weights and to a factor
-    /// of the role, the median of those measured on `SmolLM2`.
+    /// of the role, about those measured on `SmolLM2`.
     #[must_use]
     pub fn usual(config: &ModelConfig) -> Self {
         let of_role = LINEAR_ROLES.map(|role| {
@@ -44,7 +44,7 @@ impl Sensitivity {
 /// inputs and the Fisher information of each linear's outputs.
 ///
 /// # Errors
-/// Statistics without Gram matrices, or with some that are not finite.
+/// Statistics without Gram matrices.
 pub fn block_sensitivity(
     layer: usize,
     block: &BlockWeights,

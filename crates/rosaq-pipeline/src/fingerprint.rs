@@ -9,7 +9,9 @@ use rosaq_model::SourceModel;
 use crate::PipelineError;
 use crate::tokens::companion_files;
 
-/// Changes whenever the meaning of saved statistics or shards changes.
+/// Changes whenever the shards of a method or the weighting of tokens come to mean something else.
+const SHARDS: &[u8] = b"rosaq shards 2";
+/// Changes whenever the meaning of all saved statistics changes.
 const GENERATION: &[u8] = b"rosaq run state 1";
 
 /// Hash of a model's configuration and of the whole content of its files, the tokenizer's included.
@@ -90,7 +92,7 @@ pub(crate) fn job_fingerprint(
     settings: &str,
 ) -> Fingerprint {
     let mut hasher = blake3::Hasher::new();
-    for part in [&calibration[..], method.as_bytes(), b"\0", settings.as_bytes()] {
+    for part in [SHARDS, &calibration[..], method.as_bytes(), b"\0", settings.as_bytes()] {
         hasher.update(part);
     }
     *hasher.finalize().as_bytes()
