@@ -16,6 +16,7 @@ use rosaq_tensor::Matrix;
 
 use crate::inputs::SiteInputs;
 use crate::orders::channel_orders;
+use crate::output_weights::{output_weights, scaled_to_mean_1};
 use crate::scaling::scale_site;
 use crate::{BlockBases, HeadScope, LinearPlan, MethodError, QuantPlan, Rounding};
 
@@ -32,6 +33,9 @@ pub struct BlockInput<'a> {
     pub bases: Option<&'a BlockBases>,
     /// A basis for each value head, or one over all heads, where the plan rotates their outputs.
     pub heads: Option<&'a [Mat<f64>]>,
+    /// The Fisher information of each output of each linear as the model has them, in the order of [`LINEAR_ROLES`], where
+    /// it is known: errors of outputs that count more are kept smaller.
+    pub fisher: Option<&'a [Vec<f64>; 7]>,
 }
 
 impl<'a> BlockInput<'a> {
@@ -95,7 +99,13 @@ pub fn quantize_block(
         let quantize = |idx: usize| -> Result<_, MethodError> {
             let role = LINEAR_ROLES[idx];
             let (layer, order) = (input.layer, &orders[idx]);
-            let linear = Linear { plan: plan.linear(layer, role), order, codes: &plan.codes };
+            let weights = input.fisher.map(|fisher| {
+                let weights = output_weights(plan, input.config, role, &fisher[idx]);
+                scaled_to_mean_1(&weights)
+            });
+            let row_weights = weights.as_deref();
+            let of_role = plan.linear(layer, role);
+            let linear = Linear { plan: of_role, order, codes: &plan.codes, row_weights };
             let failed = |source| MethodError::Linear { layer, role, source };
             let w = &block.linear(role).weight;
             let (packed, error) = match &gram {
@@ -173,6 +183,8 @@ struct Linear<'a> {
     plan: &'a LinearPlan,
     order: &'a ChannelOrder,
     codes: &'a TrellisCodes,
+    /// What the squared error of each output counts.
+    row_weights: Option<&'a [f32]>,
 }
 
 impl Linear<'_> {
@@ -207,6 +219,7 @@ impl Linear<'_> {
                 self.order.clone(),
                 &options,
                 self.codes,
+                self.row_weights,
             )?,
         };
         let packed = if self.plan.refit { refit_scales(&packed, target, gram)? } else { packed };

@@ -13,6 +13,7 @@ mod learning;
 mod method;
 mod mixed;
 mod orders;
+mod output_weights;
 mod plan;
 mod registry;
 mod rosaq;

@@ -28,7 +28,12 @@ pub trait Method: Sync {
         settings: &MethodSettings,
     ) -> Result<QuantPlan, MethodError>;
 
-    /// The same with the sensitivities of the linears known, which tell where a target size is spent best.
+    /// Whether the gradients of the model's outputs are wanted: the sensitivities of the linears, and what each output counts.
+    fn wants_gradients(&self) -> bool {
+        false
+    }
+
+    /// The same as [`Self::plan`] with the sensitivities of the linears known, which tell where a target size is spent best.
     ///
     /// # Errors
     /// As [`Self::plan`].

@@ -2,7 +2,9 @@
 //!
 //! With `e` the errors of a linear's outputs, `KL = 1/2 sum_i F_i E[e_i^2]`, where `F_i` is the Fisher information of output
 //! `i`. GPTQ makes the mean squared error of the weights' rounding count by the pivots of the inputs' Gram matrix, whose
-//! geometric mean no rotation changes: `E[e_i^2] = d |w_i|^2 p` for a relative distortion `d` and mean pivot `p`.
+//! geometric mean no rotation changes: `E[e_i^2] = d |w_i|^2 p` for a relative distortion `d` and mean pivot `p`. Codes that run
+//! down the outputs move errors to where they count less, until `F_i E[e_i^2]` is the same everywhere: the sum is then `n` times
+//! the geometric mean of `F_i d |w_i|^2 p`.
 
 use faer::linalg::solvers::Llt;
 use faer::{Mat, MatRef, Side};
@@ -11,7 +13,8 @@ use rosaq_model::{ActivationSite, BlockWeights, LINEAR_ROLES, ModelConfig, Role}
 use rosaq_quant::GptqOptions;
 use rosaq_tensor::Matrix;
 
-use crate::MethodError;
+use crate::output_weights::{mixed_outputs, output_weights};
+use crate::{MethodError, QuantPlan};
 
 /// What each linear's distortion does to the model.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,12 +43,14 @@ impl Sensitivity {
     }
 }
 
-/// The sensitivities of one block's linears in the order of [`LINEAR_ROLES`], from its dense weights, the statistics of its
-/// inputs and the Fisher information of each linear's outputs.
+/// The sensitivities of one block's linears in the order of [`LINEAR_ROLES`] once they are rotated as `plan` says, from its
+/// dense weights, the statistics of its inputs and the Fisher information of each linear's outputs.
 ///
 /// # Errors
 /// Statistics without Gram matrices.
 pub fn block_sensitivity(
+    plan: &QuantPlan,
+    config: &ModelConfig,
     layer: usize,
     block: &BlockWeights,
     stats: &LayerStats,
@@ -66,20 +71,23 @@ pub fn block_sensitivity(
             ActivationSite::HeadsOutput | ActivationSite::DownInput => None,
         };
         let energies = row_energies(&block.linear(role).weight, gain);
-        *found = 0.5 * pivots[site.index()] * coupled(role, fisher, &energies);
+        let energies = mixed_outputs(plan, config, role, &energies);
+        let weights = output_weights(plan, config, role, fisher);
+        let products: Vec<f64> = weights.iter().zip(&energies).map(|(f, w)| f * w).collect();
+        *found = 0.5 * pivots[site.index()] * products.len() as f64 * geometric_mean(&products);
     }
     Ok(found)
 }
 
-/// `sum_i F_i |w_i|^2`. Where outputs are rotated, every one of them carries the mean of both.
-fn coupled(role: Role, fisher: &[f64], energies: &[f64]) -> f64 {
-    match role {
-        Role::Value | Role::Output | Role::Down => {
-            let (f, w) = (fisher.iter().sum::<f64>(), energies.iter().sum::<f64>());
-            f * w / energies.len().max(1) as f64
-        }
-        _ => fisher.iter().zip(energies).map(|(f, w)| f * w).sum(),
+/// The geometric mean, numbers below a thousandth of the arithmetic mean taken as that: no code has errors much larger than
+/// the weights themselves, however little they count.
+fn geometric_mean(numbers: &[f64]) -> f64 {
+    let mean = numbers.iter().sum::<f64>() / numbers.len().max(1) as f64;
+    if mean <= 0.0 {
+        return 0.0;
     }
+    let logs: f64 = numbers.iter().map(|n| n.max(1e-3 * mean).ln()).sum();
+    (logs / numbers.len() as f64).exp()
 }
 
 /// `|w_i|^2` of each row, its channels multiplied by `gain`.
@@ -124,12 +132,17 @@ mod tests {
     }
 
     #[test]
-    fn rows_count_by_their_own_output_unless_outputs_are_mixed() {
+    fn the_geometric_mean_has_a_floor() {
+        assert!((geometric_mean(&[1.0, 4.0, 16.0]) - 4.0).abs() < 1e-12);
+        assert_eq!(geometric_mean(&[0.0, 0.0]), 0.0);
+        assert!((geometric_mean(&[0.0, 2.0]) - (2.0_f64 * 1e-3).sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_gain_of_a_norm_belongs_to_the_weights() {
         let w = Matrix::new(2, 2, vec![1.0, 2.0, 3.0, 4.0]);
         let energies = row_energies(&w, Some(&[2.0, 1.0]));
         assert_eq!(energies, [8.0, 52.0]);
         assert_eq!(row_energies(&w, None), [5.0, 25.0]);
-        assert_eq!(coupled(Role::Up, &[1.0, 3.0], &energies), 164.0);
-        assert_eq!(coupled(Role::Down, &[1.0, 3.0], &energies), 4.0 * 60.0 / 2.0);
     }
 }

@@ -57,6 +57,10 @@ impl Method for Spectral {
         Requirements::ALL
     }
 
+    fn wants_gradients(&self) -> bool {
+        true
+    }
+
     fn plan(
         &self,
         config: &ModelConfig,

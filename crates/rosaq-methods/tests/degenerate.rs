@@ -97,8 +97,14 @@ fn quantize(
     let absorbed = plan.residual.is_some_and(|r| r.placement == Placement::Absorbed);
     let mlp = if absorbed { attention.clone() } else { mlp };
     let bases = BlockBases { mlp, next: attention.clone(), attention };
-    let input =
-        BlockInput { config, layer: 0, stats: Some(stats), bases: Some(&bases), heads: None };
+    let input = BlockInput {
+        config,
+        layer: 0,
+        stats: Some(stats),
+        bases: Some(&bases),
+        heads: None,
+        fisher: None,
+    };
     let heads = match plan.heads.map(|h| (h.basis, h.scope)) {
         None => None,
         Some((Basis::Eigen(first), HeadScope::AllHeads)) => {
@@ -261,8 +267,14 @@ fn awq_without_scales_and_clipping_is_rtn() {
             find(name).unwrap().plan(&config, &MethodSettings::new(3, 16).unwrap()).unwrap();
         assert_eq!(plan.scaled, [name == "awq"; 4]);
         plan.linears.iter_mut().flatten().for_each(|linear| linear.clip = None);
-        let input =
-            BlockInput { config: &config, layer: 0, stats: Some(&stats), bases: None, heads: None };
+        let input = BlockInput {
+            config: &config,
+            layer: 0,
+            stats: Some(&stats),
+            bases: None,
+            heads: None,
+            fisher: None,
+        };
         quantize_block(&plan, input, block.clone()).unwrap().block
     });
     for role in LINEAR_ROLES {

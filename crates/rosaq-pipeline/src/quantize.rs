@@ -8,6 +8,7 @@ use rosaq_checkpoint::{
     Checkpoint, CheckpointSizes, block_shard_is_complete, finish, write_block_shard,
     write_ends_shard,
 };
+use rosaq_gradient::OutputFisher;
 use rosaq_methods::{BlockInput, QuantPlan, find, plan, quantize_block};
 use rosaq_model::{LINEAR_ROLES, ModelConfig, SourceModel};
 use rosaq_rotate::Placement;
@@ -20,7 +21,7 @@ use crate::estimate::floor_seconds;
 use crate::findings::BlockFindings;
 use crate::fingerprint::{calibration_fingerprint, hex, job_fingerprint, model_fingerprint};
 use crate::report::{QuantizeReport, read_report, write_report};
-use crate::sensitivity::sensitivity;
+use crate::sensitivity::{fisher, sensitivity};
 use crate::tokens::{source_tokenizer, warn_of_length, write_tokenizer_files};
 use crate::usage::{StageTime, Stopwatch, peak_rss_bytes};
 use crate::workdir::{WorkDir, remove_leftovers};
@@ -107,19 +108,17 @@ impl Prepared<'_> {
             stages.push(watch.stop("calibrate"));
             floor = rate.map(|rate| floor_seconds(source.config(), self.plan, windows, rate));
         }
-        let by_sensitivity;
-        let plan = match (job.settings.target_bits, self.windows) {
-            (Some(_), Some(windows)) => {
-                let watch = Stopwatch::start();
-                let found = sensitivity(source, windows, &stats, progress)?;
-                stages.push(watch.stop("sensitivity"));
-                let method = find(&job.method)?;
-                by_sensitivity =
-                    method.plan_by_sensitivity(source.config(), &job.settings, &found)?;
-                &by_sensitivity
-            }
-            _ => self.plan,
-        };
+        let (mut by_sensitivity, mut outputs) = (None, None);
+        let method = find(&job.method)?;
+        if let (true, Some(windows)) = (method.wants_gradients(), self.windows) {
+            let watch = Stopwatch::start();
+            let fisher = outputs.insert(fisher(source, windows, &stats, progress)?);
+            let found = sensitivity(source, self.plan, &stats, fisher)?;
+            stages.push(watch.stop("sensitivity"));
+            by_sensitivity =
+                Some(method.plan_by_sensitivity(source.config(), &job.settings, &found)?);
+        }
+        let plan = by_sensitivity.as_ref().unwrap_or(self.plan);
         let watch = Stopwatch::start();
         let staging = &work.staging();
         let learner = Learner { source, work, progress };
@@ -131,7 +130,8 @@ impl Prepared<'_> {
         }
         let watch = Stopwatch::start();
         let (requirements, findings) = (self.requirements, work.root());
-        let run = Run { source, plan, stats: &stats, requirements, staging, findings };
+        let fisher = outputs.as_ref();
+        let run = Run { source, plan, stats: &stats, requirements, fisher, staging, findings };
         run.write_all(&bases, progress)?;
         let mut settings = job.settings_json(plan);
         settings.insert("fingerprint".to_owned(), json!(hex(&keys.job)));
@@ -262,6 +262,8 @@ struct Run<'a> {
     plan: &'a QuantPlan,
     stats: &'a StatsDir,
     requirements: Requirements,
+    /// What each output counts, where the method asks for it.
+    fisher: Option<&'a OutputFisher>,
     staging: &'a Path,
     /// Where findings are kept.
     findings: &'a Path,
@@ -299,7 +301,8 @@ impl Run<'_> {
         let block = self.source.load_block(layer)?;
         self.source.release();
         let (stats, around) = (stats.as_ref(), around.as_ref());
-        let input = BlockInput { config, layer, stats, bases: around, heads: None };
+        let fisher = self.fisher.map(|fisher| &fisher.layers[layer]);
+        let input = BlockInput { config, layer, stats, bases: around, heads: None, fisher };
         let heads = bases.of_heads(self.plan, input, &block)?;
         let input = BlockInput { heads: heads.as_deref(), ..input };
         let quantized = quantize_block(self.plan, input, block)?;

@@ -2,7 +2,7 @@
 
 use rosaq_calib::{load_state, save_state};
 use rosaq_gradient::{OutputFisher, output_fisher};
-use rosaq_methods::{Sensitivity, block_sensitivity};
+use rosaq_methods::{QuantPlan, Sensitivity, block_sensitivity};
 use rosaq_model::SourceModel;
 use rosaq_text::TokenWindows;
 
@@ -17,28 +17,32 @@ const SEED: u64 = 0;
 /// What the file with the gradients' squares begins with.
 const MAGIC: &[u8; 8] = b"ROSAQFIS";
 
-/// The sensitivities of all linears. The gradients are kept beside the statistics.
+/// The sensitivities of all linears once they are rotated as `plan` says, with the Fisher information of `fisher`.
 ///
 /// # Errors
-/// Models that cannot be loaded or overflow, statistics that are missing, a full disk.
+/// Models that cannot be loaded, statistics that are missing.
 pub(crate) fn sensitivity(
     source: &SourceModel,
-    windows: &TokenWindows,
+    plan: &QuantPlan,
     stats: &StatsDir,
-    progress: Progress,
+    fisher: &OutputFisher,
 ) -> Result<Sensitivity, PipelineError> {
     let config = source.config();
-    let fisher = fisher(source, windows, stats, progress)?;
     let mut layers = Vec::with_capacity(config.n_layers);
     for (layer, fisher) in fisher.layers.iter().enumerate() {
         let block = source.load_block(layer)?;
         source.release();
-        layers.push(block_sensitivity(layer, &block, &stats.load(layer, config)?, fisher)?);
+        let stats = stats.load(layer, config)?;
+        layers.push(block_sensitivity(plan, config, layer, &block, &stats, fisher)?);
     }
     Ok(Sensitivity { layers })
 }
 
-fn fisher(
+/// The Fisher information of all outputs; it is kept beside the statistics.
+///
+/// # Errors
+/// Models that cannot be loaded or overflow, a full disk.
+pub(crate) fn fisher(
     source: &SourceModel,
     windows: &TokenWindows,
     stats: &StatsDir,

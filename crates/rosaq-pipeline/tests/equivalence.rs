@@ -122,7 +122,7 @@ fn quantize_in_memory(
             _ => vec![orthogonal(config.n_heads * config.head_dim, layer + 9)],
         });
         let (stats, bases, heads) = (Some(&stats), Some(&bases), heads.as_deref());
-        let input = BlockInput { config: &config, layer, stats, bases, heads };
+        let input = BlockInput { config: &config, layer, stats, bases, heads, fisher: None };
         let quantized = quantize_block(&plan, input, block).unwrap();
         assert!(quantized.output_errors.iter().all(|e| e.is_some_and(|e| e > 0.0 && e < 1.0)));
         let block: BlockWeights<_> = quantized.block;

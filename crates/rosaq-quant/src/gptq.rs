@@ -66,7 +66,10 @@ const ROWS: usize = 64;
 /// When the damped matrix is not positive definite in f64, damping is raised tenfold (at least to 1e-6) up to 1.
 ///
 /// Trellis segments name one of `codes`. Their codes run down the rows of a channel, so that the feedback along the channels
-/// stays what it is; a group's scale is fitted to the root mean square of its weights.
+/// stays what it is; a group's scale is fitted to the root mean square of its weights. Since they share the bits of their
+/// windows, a row's error can be lowered at the cost of its neighbours': the sum over all rows of the output error times
+/// `row_weights` is made small (rows that are rounded by themselves do not heed them). With mean squared errors at liberty
+/// to differ, that sum is proportional to the geometric mean of the weights, not to their mean.
 ///
 /// Source: GPTQ (arXiv 2210.17323), algorithm 1 and section 3.3; the reading as successive rounding: arXiv 2507.18553.
 ///
@@ -75,7 +78,7 @@ const ROWS: usize = 64;
 /// and compensated weights beyond the f16 range.
 ///
 /// # Panics
-/// If `gram` is not square of the input channels.
+/// If `gram` is not square of the input channels, or there is not one of `row_weights` for each row.
 pub fn pack_gptq(
     w: &Matrix,
     gram: MatRef<'_, f64>,
@@ -83,8 +86,10 @@ pub fn pack_gptq(
     order: ChannelOrder,
     options: &GptqOptions,
     codes: &TrellisCodes,
+    row_weights: Option<&[f32]>,
 ) -> Result<PackedLinear, QuantError> {
     assert_eq!((gram.nrows(), gram.ncols()), (w.cols, w.cols), "a square gram of {}", w.cols);
+    assert!(row_weights.is_none_or(|weights| weights.len() == w.rows), "a weight a row");
     check_range(w)?;
     order.validate(w.cols)?;
     let layout = Layout::new(w.rows, w.cols, segments)?;
@@ -102,6 +107,7 @@ pub fn pack_gptq(
         energies: &stored_energies,
         schedule: &schedule,
         options,
+        row_weights,
     };
     // A ring of trellis codes runs through all rows.
     let n_rows = if schedule.groups.iter().any(Group::is_trellis) { w.rows } else { ROWS };

@@ -30,13 +30,15 @@ impl Rings {
         }
     }
 
-    /// Finds the codes whose values come nearest to `targets`; `scales` holds what a table entry of 1 amounts to in each row.
+    /// Finds the codes whose values come nearest to `targets`; `scales` holds what a table entry of 1 amounts to in each row,
+    /// `weights` what the square of a row's error counts.
     #[expect(clippy::cast_possible_truncation, reason = "codes are chosen in f32")]
     pub(super) fn encode<'a>(
         &mut self,
         code: &TrellisCode,
         targets: &[f64],
         scales: impl Iterator<Item = &'a f16>,
+        weights: Option<&[f32]>,
     ) -> Result<(), QuantError> {
         for (to, &target) in self.targets.iter_mut().zip(targets) {
             *to = target as f32;
@@ -45,7 +47,7 @@ impl Rings {
             *to = scale.to_f32();
             *unit = *to / code.step();
         }
-        let sequence = Sequence { targets: &self.targets, scales: &self.units, weights: None };
+        let sequence = Sequence { targets: &self.targets, scales: &self.units, weights };
         let known = self.encoders.iter().position(|encoder| encoder.code() == code);
         let encoder = known.unwrap_or_else(|| {
             self.encoders.push(Encoder::new(code));

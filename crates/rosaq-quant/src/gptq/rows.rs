@@ -28,6 +28,8 @@ pub(super) struct Problem<'a> {
     pub(super) energies: &'a [f64],
     pub(super) schedule: &'a Schedule<'a>,
     pub(super) options: &'a GptqOptions,
+    /// What the squared error of each row counts; all alike if there are none.
+    pub(super) row_weights: Option<&'a [f32]>,
 }
 
 /// Some rows, rounded; every part row-major in stored order.
@@ -271,7 +273,8 @@ impl<'a> Rows<'a> {
         let n_groups = self.problem.schedule.groups.len();
         let positions = position * n_rows..(position + 1) * n_rows;
         let scales = self.out.scales[idx..].iter().step_by(n_groups);
-        self.rings.encode(code, &self.targets[positions.clone()], scales)?;
+        let row_weights = self.problem.row_weights.map(|weights| &weights[self.range.clone()]);
+        self.rings.encode(code, &self.targets[positions.clone()], scales, row_weights)?;
         let values = self.rings.values().zip(&self.weights[positions.clone()]);
         for (error, (value, &weight)) in self.errors[positions].iter_mut().zip(values) {
             *error = f64::from(weight) - f64::from(value);

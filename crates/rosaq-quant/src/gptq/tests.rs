@@ -181,6 +181,7 @@ impl Case {
             order,
             &self.options,
             &TrellisCodes::default(),
+            None,
         )
         .unwrap()
     }
@@ -236,7 +237,7 @@ proptest! {
         }
         let order = ChannelOrder::Explicit(permutation(seed, w.cols));
         let options = GptqOptions { act_order, ..GptqOptions::default() };
-        let found = pack_gptq(&w, gram.as_ref(), &segments, order.clone(), &options, &TrellisCodes::default()).unwrap();
+        let found = pack_gptq(&w, gram.as_ref(), &segments, order.clone(), &options, &TrellisCodes::default(), None).unwrap();
         prop_assert_eq!(found, pack_nearest(&w, &segments, order).unwrap());
     }
 
@@ -274,7 +275,7 @@ proptest! {
             }
         }
         let order = ChannelOrder::Explicit(order);
-        let found = pack_gptq(&original, gram.as_ref(), &case.segments, order, &options, &TrellisCodes::default()).unwrap();
+        let found = pack_gptq(&original, gram.as_ref(), &case.segments, order, &options, &TrellisCodes::default(), None).unwrap();
         prop_assert_eq!(found.dequantize(), naive);
     }
 
@@ -377,6 +378,7 @@ fn act_order_keeps_groups_of_the_given_weights() {
         ChannelOrder::Identity,
         &options,
         &TrellisCodes::default(),
+        None,
     )
     .unwrap();
     let nearest = pack_nearest(&w, &segments, ChannelOrder::Identity).unwrap();
@@ -420,8 +422,16 @@ fn threads_do_not_matter() {
             let pool = ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
             let order = ChannelOrder::Explicit(permutation(7, 300));
             pool.install(|| {
-                pack_gptq(&w, gram.as_ref(), &segments, order, &options, &TrellisCodes::default())
-                    .unwrap()
+                pack_gptq(
+                    &w,
+                    gram.as_ref(),
+                    &segments,
+                    order,
+                    &options,
+                    &TrellisCodes::default(),
+                    None,
+                )
+                .unwrap()
             })
         });
         assert_eq!(one, three);
@@ -460,6 +470,7 @@ fn degenerate_inputs_are_finite_or_refused() {
                         order,
                         &options,
                         &TrellisCodes::default(),
+                        None,
                     ) {
                         Ok(packed) => {
                             assert!(packed.dequantize().iter().all(|v| v.is_finite()), "{what}");
@@ -480,8 +491,9 @@ fn check_refused(gram: &Mat<f64>, segments: &[Segment], damping: f64, message: &
     let w = weights(1, 3, 8);
     let options = GptqOptions { damping, ..GptqOptions::default() };
     let order = ChannelOrder::Identity;
-    let error = pack_gptq(&w, gram.as_ref(), segments, order, &options, &TrellisCodes::default())
-        .unwrap_err();
+    let error =
+        pack_gptq(&w, gram.as_ref(), segments, order, &options, &TrellisCodes::default(), None)
+            .unwrap_err();
     assert_eq!(error.to_string(), message);
 }
 
