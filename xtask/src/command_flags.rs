@@ -14,7 +14,7 @@ pub(crate) struct QuantizeFlags {
     #[command(flatten)]
     pub(crate) model: ModelFlags,
     /// The method: fp16, rtn, gptq, awq, spinquant, mixed, rosaq, spectral
-    #[arg(long, default_value = "rosaq")]
+    #[arg(long, default_value = "spectral")]
     pub(crate) method: String,
     /// Code width: 2, 3, 4, 5, 6 or 8
     #[arg(long, default_value = "4", value_parser = parse_bits)]

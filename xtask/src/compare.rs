@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, bail};
 use rosaq_pipeline::{
     CompareJob, CompareRow, Comparison, Method, MethodSettings, Progress, RowOrder, Setting,
-    TaskColumn, Variant, compare, find, heeding, write_comparison_html,
+    TaskColumn, Variant, compare, find, heeding, unheeded, write_comparison_html,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -68,10 +68,7 @@ fn variants(flags: &CompareFlags) -> anyhow::Result<Vec<Variant>> {
 
 /// A setting that means nothing to any of the methods is a mistake; one that means nothing to some is meant for the others.
 fn refuse_unheeded(settings: &MethodSettings, methods: &[&dyn Method]) -> anyhow::Result<()> {
-    let unheeded = |&setting: &Setting| {
-        setting != Setting::Seed && !methods.iter().any(|m| m.heeds().contains(&setting))
-    };
-    match settings.given().into_iter().find(unheeded) {
+    match unheeded(settings, methods) {
         Some(setting) => bail!(
             "`--{}` means nothing to any of these methods; leave it out, or add one of: {}",
             setting.flag(),

@@ -79,12 +79,7 @@ pub fn quantize_block(
     input: BlockInput<'_>,
     mut block: BlockWeights,
 ) -> Result<QuantizedBlock, MethodError> {
-    rotate_residual(plan, input, &mut block)?;
-    rotate_heads(plan, input, &mut block)?;
-    if let Some(points) = plan.down_hadamard {
-        let failed = |source| MethodError::Rotation { layer: input.layer, source };
-        rotate_down_input(&mut block, points).map_err(failed)?;
-    }
+    rotate(plan, input, &mut block)?;
     let mut inputs = SiteInputs::new(plan, input);
     for site in SITES.into_iter().filter(|site| plan.scaled[site.index()]) {
         scale_site(plan, input, &mut inputs, &mut block, site)?;
@@ -142,6 +137,21 @@ pub fn quantize_block(
         rotation.iter_mut().for_each(round_to_f16); // as they will be stored
     }
     Ok(QuantizedBlock { block, output_errors, rotated })
+}
+
+/// Rotates all that the plan rotates.
+pub(crate) fn rotate(
+    plan: &QuantPlan,
+    input: BlockInput<'_>,
+    block: &mut BlockWeights,
+) -> Result<(), MethodError> {
+    rotate_residual(plan, input, block)?;
+    rotate_heads(plan, input, block)?;
+    if let Some(points) = plan.down_hadamard {
+        let failed = |source| MethodError::Rotation { layer: input.layer, source };
+        rotate_down_input(block, points).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Rotates what reads and writes the residual, where the plan does.

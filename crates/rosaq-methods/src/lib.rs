@@ -33,6 +33,6 @@ pub use plan::{
     Basis, HeadRotation, HeadScope, LinearPlan, OrderPlan, QuantPlan, ResidualRotation, Rounding,
     SalientFirst,
 };
-pub use registry::{METHODS, find, heeding, known_methods, plan};
+pub use registry::{METHODS, find, heeding, known_methods, plan, unheeded};
 pub use sensitivity::{Sensitivity, block_sensitivity};
 pub use settings::{MethodSettings, OutputRotation, Preset, Setting};

@@ -22,12 +22,7 @@ pub(crate) fn output_weights(
 }
 
 /// The means of `amounts`, one for each output of `role`, over those that the plan's rotations mix.
-pub(crate) fn mixed_outputs(
-    plan: &QuantPlan,
-    config: &ModelConfig,
-    role: Role,
-    amounts: &[f64],
-) -> Vec<f64> {
+fn mixed_outputs(plan: &QuantPlan, config: &ModelConfig, role: Role, amounts: &[f64]) -> Vec<f64> {
     let rotates_residual = || match plan.residual.map(|r| r.placement) {
         Some(Placement::Absorbed | Placement::Shortcut) => Some(amounts.len()),
         Some(Placement::Online) | None => None,

@@ -38,19 +38,25 @@ pub fn heeding(setting: Setting) -> String {
     heed.map(|m| m.name()).collect::<Vec<_>>().join(", ")
 }
 
+/// The first of the given settings that means nothing to any of `methods`. A seed never counts as such: it does no harm where
+/// nothing is random.
+#[must_use]
+pub fn unheeded(settings: &MethodSettings, methods: &[&dyn Method]) -> Option<Setting> {
+    let heeded = |setting: &Setting| methods.iter().any(|method| method.heeds().contains(setting));
+    let given = settings.given().into_iter();
+    given.filter(|&setting| setting != Setting::Seed).find(|setting| !heeded(setting))
+}
+
 /// What `method` does at `settings`.
 ///
 /// # Errors
-/// A setting that means nothing to the method (but a seed, which does no harm where nothing is random), or that the method
-/// or the model cannot follow.
+/// A setting that means nothing to the method ([`unheeded`]), or that the method or the model cannot follow.
 pub fn plan(
     method: &dyn Method,
     config: &ModelConfig,
     settings: &MethodSettings,
 ) -> Result<QuantPlan, MethodError> {
-    let unheeded =
-        |setting: &Setting| *setting != Setting::Seed && !method.heeds().contains(setting);
-    if let Some(setting) = settings.given().into_iter().find(unheeded) {
+    if let Some(setting) = unheeded(settings, &[method]) {
         return Err(MethodError::Unheeded {
             flag: setting.flag(),
             method: method.name(),

@@ -2,10 +2,11 @@
 
 use rosaq_calib::{load_state, save_state};
 use rosaq_gradient::{OutputFisher, output_fisher};
-use rosaq_methods::{QuantPlan, Sensitivity, block_sensitivity};
+use rosaq_methods::{BlockInput, QuantPlan, Sensitivity, block_sensitivity};
 use rosaq_model::SourceModel;
 use rosaq_text::TokenWindows;
 
+use crate::bases::Bases;
 use crate::calibrate::StatsDir;
 use crate::{PipelineError, Progress};
 
@@ -28,12 +29,18 @@ pub(crate) fn sensitivity(
     fisher: &OutputFisher,
 ) -> Result<Sensitivity, PipelineError> {
     let config = source.config();
+    let bases = Bases::new(config, stats, plan, None)?;
     let mut layers = Vec::with_capacity(config.n_layers);
     for (layer, fisher) in fisher.layers.iter().enumerate() {
         let block = source.load_block(layer)?;
         source.release();
         let stats = stats.load(layer, config)?;
-        layers.push(block_sensitivity(plan, config, layer, &block, &stats, fisher)?);
+        let around = bases.around(layer, Some(&stats), None)?;
+        let (stats, around, fisher) = (Some(&stats), around.as_ref(), Some(fisher));
+        let input = BlockInput { config, layer, stats, bases: around, heads: None, fisher };
+        let heads = bases.of_heads(plan, input, &block)?;
+        let input = BlockInput { heads: heads.as_deref(), ..input };
+        layers.push(block_sensitivity(plan, input, block)?);
     }
     Ok(Sensitivity { layers })
 }

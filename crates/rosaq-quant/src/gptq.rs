@@ -125,6 +125,18 @@ pub fn pack_gptq(
     Ok(builder.build()?)
 }
 
+/// What GPTQ leaves of rounding errors of variance 1: they add `channels` times this to the squared error of one output. It is
+/// the mean pivot of `gram`, the inputs' Gram matrix `xᵀx` `[in, in]`, damped as [`pack_gptq`] damps it, for channels that
+/// are rounded in their order.
+///
+/// # Errors
+/// As [`pack_gptq`] for the Gram matrix and the damping.
+pub fn mean_pivot(gram: MatRef<'_, f64>, damping: f64) -> Result<f64, QuantError> {
+    let energies = channel_energies(gram)?;
+    let last_first: Vec<usize> = (0..energies.len()).rev().collect();
+    Ok(Feedback::new(gram, &energies, &last_first, damping)?.mean_pivot())
+}
+
 /// Collects one segment's columns from all rows.
 fn segment_values(
     segment: &Segment,

@@ -49,6 +49,10 @@ pub(crate) fn run(args: &[&str]) -> Ended {
 pub(crate) fn quantize(model: &Path, out: &Path, more: &[&str]) -> Ended {
     let mut args = vec!["quantize", "--model", text(model), "--out", text(out), "--json"];
     args.extend(SMALL);
+    // Most of what is asked here concerns salient channels as well.
+    if !more.contains(&"--method") {
+        args.extend(["--method", "rosaq"]);
+    }
     args.extend(more);
     run(&args)
 }

@@ -213,6 +213,13 @@ fn shard_metadata_must_be_there() {
         });
         refused(Checkpoint::open(written.path()), &["rosaq_head_basis", value, "seed"]);
     }
+    // A sound one has no place beside a head of its own, nor beside a matrix for the head's input.
+    for written in [Written::new(LLAMA), Written::new(QWEN3)] {
+        rewrite(&written.shard(0), |_, metadata| {
+            metadata.insert("rosaq_head_basis".to_owned(), crate::header::seed_text(7));
+        });
+        refused(Checkpoint::open(written.path()), &["rosaq_head_basis", "shared table"]);
+    }
     check("blake3:model.layers.1.mlp.up_proj.f16", Some("abc"), &["mlp.up_proj.f16", "64"]);
 }
 
