@@ -35,6 +35,10 @@ pub(crate) struct QuantizeFlags {
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) calibration: CalibrationFlags,
+    /// Keep calibration statistics and gradients here, and take those of an earlier run on the same model and text; with
+    /// them `--dry-run` knows what divergence to expect of `spectral`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) statistics: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) text: TextFlags,
     /// Do not measure the result

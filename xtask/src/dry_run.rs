@@ -1,12 +1,23 @@
 //! `cargo xtask quantize --dry-run`.
 
+use std::path::Path;
+
 use rosaq_pipeline::{Progress, QuantizeJob, estimate};
 
 use crate::Outcome;
 use crate::output::{megabytes, print_json, print_text, table};
 
-pub(crate) fn run(job: &QuantizeJob, json: bool, progress: Progress) -> anyhow::Result<Outcome> {
-    let e = estimate(job, progress)?;
+/// How such predictions turned out: it is a sum to second order over errors that are taken for independent.
+const EXPERIENCE: &str =
+    "1.8 to 2.1 times that on SmolLM2-135M, 1.8 to 6.2 times on the bundled models";
+
+pub(crate) fn run(
+    job: &QuantizeJob,
+    statistics: Option<&Path>,
+    json: bool,
+    progress: Progress,
+) -> anyhow::Result<Outcome> {
+    let e = estimate(job, statistics, progress)?;
     if json {
         print_json(&e)?;
         return Ok(Outcome::Done);
@@ -23,6 +34,10 @@ pub(crate) fn run(job: &QuantizeJob, json: bool, progress: Progress) -> anyhow::
     if let Some(kept) = e.energy_kept {
         rows.push(row("activation energy in f16 channels, %", format!("{:.1}", kept * 100.0)));
         rows.push(row("  measured on tokens of the calibration text", e.sample_tokens.to_string()));
+    }
+    if let Some(kl) = e.expected_kl {
+        rows.push(row("KL divergence to expect at least, nats", format!("{kl:.4}")));
+        rows.push(row("  found afterwards, from 2.2 to 6 bits", EXPERIENCE.to_owned()));
     }
     print_text(&table(&["prediction", ""], rows))?;
     Ok(Outcome::Done)

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use rosaq_pipeline::{
-    EvalModel, EvalTokens, Evaluation, Progress, QuantizeJob, QuantizeReport, bits_for_size,
-    peak_rss_bytes, quantize, write_html, write_model_card, write_report,
+    EvalModel, EvalTokens, Evaluation, Progress, QuantizeJob, QuantizeReport, SharedStatistics,
+    bits_for_size, peak_rss_bytes, quantize, write_html, write_model_card, write_report,
 };
 use serde_json::{Value, json};
 
@@ -18,12 +18,13 @@ pub(crate) fn run(flags: &QuantizeFlags) -> anyhow::Result<Outcome> {
     let progress = prepare(&flags.output)?;
     let job = job(flags)?;
     if flags.dry_run {
-        return dry_run::run(&job, flags.output.json, progress);
+        return dry_run::run(&job, flags.statistics.as_deref(), flags.output.json, progress);
     }
     make_room(flags.report.as_deref())?;
     // Read now, so that a text of no use is refused before hours are spent.
     let tokens = if flags.no_eval { None } else { Some(tokens(flags, &job)?) };
-    let mut report = quantize(&job, None, progress)?;
+    let shared = flags.statistics.as_ref().map(|dir| SharedStatistics::kept_in(dir.clone()));
+    let mut report = quantize(&job, shared.as_ref(), progress)?;
     if let Some(tokens) = &tokens {
         measure(&job, tokens, &mut report, progress)?;
         write_report(&job.out, &report)?;
@@ -119,7 +120,7 @@ fn summary(report: &QuantizeReport) -> Value {
         "bits_per_weight": report.bits_per_weight, "weight_bits": report.weight_bits,
         "total_bytes": report.total_bytes, "fp16_bytes": report.source_bytes_f16,
         "perplexity": evaluation.map(|e| json!({"fp16": e.reference_perplexity, "quantized": e.perplexity})),
-        "kl": evaluation.and_then(|e| e.kl), "evaluation": evaluation,
+        "kl": evaluation.and_then(|e| e.kl), "expected_kl": report.expected_kl, "evaluation": evaluation,
         "cpu_seconds": report.cpu_seconds, "floor_cpu_seconds": report.floor_cpu_seconds,
         "wall_seconds": report.wall_seconds, "resumed": report.resumed,
         "peak_rss_bytes": report.peak_rss_bytes, "peak_rss_bytes_with_evaluation": report.peak_rss_bytes.max(peak_rss_bytes()),
@@ -148,6 +149,9 @@ fn human(report: &QuantizeReport) -> String {
         }
         if let (Some(kl), Some(stderr)) = (e.kl, e.kl_stderr) {
             rows.push(row("KL divergence, nats", format!("{kl:.5} ± {stderr:.5}")));
+            if let Some(expected) = report.expected_kl {
+                rows.push(row("  expected by sensitivities", format!("{expected:.5}")));
+            }
         }
         rows.push(row("tokens scored, context", format!("{}, {}", e.tokens, e.context)));
     }

@@ -5,7 +5,9 @@ mod common;
 
 use std::fs;
 
-use common::{SMALL, check_nothing_left, check_same_files, fixture, quantize, run, text, work_dir};
+use common::{
+    Ended, SMALL, check_nothing_left, check_same_files, fixture, quantize, run, text, work_dir,
+};
 use serde_json::{Map, Value};
 
 #[track_caller]

@@ -73,3 +73,29 @@ fn averages_stand_beside_widths_in_a_comparison() {
     assert_eq!(names, ["fp16", "rtn", "spectral", "spectral"]);
     assert_eq!(found[3].1, 4.25);
 }
+
+#[test]
+fn what_is_to_be_expected_is_known_once_statistics_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, out) = (fixture("tiny-llama"), dir.path().join("out"));
+    let statistics = dir.path().join("statistics");
+    let flags = ["--method", "spectral", "--target-bits", "3.5", "--statistics", text(&statistics)];
+    let predict = || quantize(&model, &out, &[&flags[..], &["--dry-run"]].concat()).exits(0).json();
+    assert!(predict()["expected_kl"].is_null());
+    assert!(!statistics.exists(), "a prediction wrote something");
+    let real = quantize(&model, &out, &flags).exits(0).json();
+    let (expected, found) = (real["expected_kl"].as_f64().unwrap(), real["kl"].as_f64().unwrap());
+    // Errors that add up are taken for independent, and the statistics are those of four short windows.
+    assert!((0.05..2.0).contains(&(expected / found)), "{expected} expected, {found} found");
+    assert_eq!(predict()["expected_kl"].as_f64(), Some(expected));
+    // Of another calibration set they say nothing.
+    let others = [&flags[..], &["--calib-sequences", "3", "--dry-run"]].concat();
+    let args = ["quantize", "--model", text(&model), "--out", text(&out), "--json"];
+    assert!(run(&[&args[..], &others[..]].concat()).exits(0).json()["expected_kl"].is_null());
+    // A second width needs no second calibration.
+    let again =
+        ["--method", "spectral", "--bits", "3", "--statistics", text(&statistics), "--fresh"];
+    let ended = quantize(&model, &out, &again);
+    ended.exits(0);
+    assert!(!ended.stderr.contains("calibrate:") && !ended.stderr.contains("gradients:"));
+}

@@ -6,7 +6,7 @@ use rosaq_calib::LayerStats;
 use rosaq_model::{ActivationSite, BlockWeights, LINEAR_ROLES, ModelConfig, SITES};
 use rosaq_pack::{ChannelOrder, PackedLinear};
 use rosaq_quant::{
-    QuantError, TrellisCodes, clip_groups, output_error, pack_gptq, pack_nearest, refit_scales,
+    QuantError, TrellisOptions, clip_groups, output_error, pack_gptq, pack_nearest, refit_scales,
     round_to_f16,
 };
 use rosaq_rotate::{
@@ -98,9 +98,8 @@ pub fn quantize_block(
                 let weights = output_weights(plan, input.config, role, &fisher[idx]);
                 scaled_to_mean_1(&weights)
             });
-            let row_weights = weights.as_deref();
-            let of_role = plan.linear(layer, role);
-            let linear = Linear { plan: of_role, order, codes: &plan.codes, row_weights };
+            let trellis = TrellisOptions { codes: &plan.codes, row_weights: weights.as_deref() };
+            let linear = Linear { plan: plan.linear(layer, role), order, trellis };
             let failed = |source| MethodError::Linear { layer, role, source };
             let w = &block.linear(role).weight;
             let (packed, error) = match &gram {
@@ -192,9 +191,7 @@ fn rotate_heads(
 struct Linear<'a> {
     plan: &'a LinearPlan,
     order: &'a ChannelOrder,
-    codes: &'a TrellisCodes,
-    /// What the squared error of each output counts.
-    row_weights: Option<&'a [f32]>,
+    trellis: TrellisOptions<'a>,
 }
 
 impl Linear<'_> {
@@ -228,8 +225,7 @@ impl Linear<'_> {
                 &self.plan.segments,
                 self.order.clone(),
                 &options,
-                self.codes,
-                self.row_weights,
+                self.trellis,
             )?,
         };
         let packed = if self.plan.refit { refit_scales(&packed, target, gram)? } else { packed };

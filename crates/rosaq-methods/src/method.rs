@@ -45,6 +45,12 @@ pub trait Method: Sync {
     ) -> Result<QuantPlan, MethodError> {
         self.plan(config, settings)
     }
+
+    /// The divergence from the model that a plan of this method is to be expected to cause, nats a token, to second order in
+    /// the errors; `None` where there is no saying.
+    fn expected_divergence(&self, _plan: &QuantPlan, _sensitivity: &Sensitivity) -> Option<f64> {
+        None
+    }
 }
 
 impl std::fmt::Debug for dyn Method {

@@ -8,6 +8,7 @@
 
 use rayon::prelude::*;
 use rosaq_model::{ActivationSite, BlockWeights, LINEAR_ROLES, ModelConfig, Role, SITES};
+use rosaq_pack::Segment;
 use rosaq_quant::{GptqOptions, mean_pivot};
 
 use crate::execute::rotate;
@@ -39,6 +40,27 @@ impl Sensitivity {
             factor * (out * channels) as f64
         });
         Self { layers: vec![of_role; config.n_layers] }
+    }
+
+    /// The divergence that `plan` is to be expected to cause, if `distortion` tells the mean squared error of rounding numbers
+    /// of unit variance into a segment; `None` where it does not.
+    pub(crate) fn divergence(
+        &self,
+        plan: &QuantPlan,
+        distortion: impl Fn(&Segment) -> Option<f64>,
+    ) -> Option<f64> {
+        let mut sum = 0.0;
+        for (layer, of_roles) in self.layers.iter().enumerate() {
+            for (&role, sensitivity) in LINEAR_ROLES.iter().zip(of_roles) {
+                let segments = &plan.linear(layer, role).segments;
+                let channels: usize = segments.iter().map(|segment| segment.channels).sum();
+                for segment in segments {
+                    let share = segment.channels as f64 / channels as f64;
+                    sum += sensitivity * share * distortion(segment)?;
+                }
+            }
+        }
+        Some(sum)
     }
 }
 

@@ -99,6 +99,13 @@ impl Method for Spectral {
         plan.linears = segments.into_iter().map(|block| block.map(linear)).collect();
         Ok(plan)
     }
+
+    fn expected_divergence(&self, plan: &QuantPlan, sensitivity: &Sensitivity) -> Option<f64> {
+        sensitivity.divergence(plan, |found| {
+            let width = WIDTHS.iter().find(|w| segment(found.channels, w.bits) == *found)?;
+            Some(width.distortion)
+        })
+    }
 }
 
 /// Trellis codes of the width asked for, and a bit more where it is worth most, in every block.

@@ -63,6 +63,11 @@ impl StatsDir {
         }
     }
 
+    /// Whether the statistics of all layers are there.
+    pub(crate) fn is_complete(&self, config: &ModelConfig, requirements: Requirements) -> bool {
+        (0..config.n_layers).all(|layer| self.has(layer, config, requirements))
+    }
+
     fn has(&self, layer: usize, config: &ModelConfig, requirements: Requirements) -> bool {
         let loaded = load_layer(&self.layer_path(layer), &self.key, config);
         matches!(loaded, Ok(Some(stats)) if stats.covers(requirements))

@@ -285,6 +285,14 @@ pub struct SharedStatistics {
     pub requirements: Requirements,
 }
 
+impl SharedStatistics {
+    /// Those in the directory `dir`, which is made if need be; whatever a method needs is added to them.
+    #[must_use]
+    pub fn kept_in(dir: PathBuf) -> Self {
+        Self { dir, requirements: Requirements::NONE }
+    }
+}
+
 fn union(job: &CompareJob) -> Result<Requirements, PipelineError> {
     let mut all = Requirements::NONE;
     for variant in &job.variants {

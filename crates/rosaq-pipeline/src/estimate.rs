@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rosaq_calib::TokenWeighting;
-use rosaq_methods::{HeadScope, QuantPlan, find, plan};
+use rosaq_methods::{HeadScope, QuantPlan, Sensitivity, find, plan};
 use rosaq_model::{ActivationSite, LINEAR_ROLES, ModelConfig, Role, SourceModel};
 use rosaq_rotate::Placement;
 use rosaq_text::TokenWindows;
@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use crate::bases::Bases;
 use crate::calibrate::{StatsDir, calibrate};
-use crate::quantize::calibration_tokens;
+use crate::quantize::{Keys, calibration_tokens};
+use crate::sensitivity::{kept_fisher, sensitivity};
 use crate::{PipelineError, Progress, QuantizeJob};
 
 /// A prediction.
@@ -33,6 +34,8 @@ pub struct Estimate {
     pub energy_kept: Option<f64>,
     /// Tokens on which that was measured.
     pub sample_tokens: usize,
+    /// KL divergence to be expected, nats per token, where the statistics and gradients of an earlier run tell.
+    pub expected_kl: Option<f64>,
 }
 
 /// Windows and tokens of each on which the energy is sampled.
@@ -40,16 +43,28 @@ const SAMPLE_WINDOWS: usize = 4;
 /// Layers whose eigenvalues are looked at.
 const SAMPLE_LAYERS: usize = 4;
 
-/// Predicts what `job` will take and give. Statistics are measured on a few windows only.
+/// Predicts what `job` will take and give. Statistics are measured on a few windows only; those that an earlier run left in the
+/// directory `statistics` tell more.
 ///
 /// # Errors
 /// Input that cannot be used.
-pub fn estimate(job: &QuantizeJob, progress: Progress) -> Result<Estimate, PipelineError> {
+pub fn estimate(
+    job: &QuantizeJob,
+    statistics: Option<&Path>,
+    progress: Progress,
+) -> Result<Estimate, PipelineError> {
     let source = SourceModel::open(&job.model)?;
     let method = find(&job.method)?;
     let config = source.config();
-    let plan = plan(method, config, &job.settings)?;
+    let mut plan = plan(method, config, &job.settings)?;
     let needs = method.requirements();
+    let mut expected_kl = None;
+    if let Some(dir) = statistics.filter(|dir| dir.is_dir() && method.wants_gradients())
+        && let Some(known) = known_sensitivity(job, &source, &plan, dir)?
+    {
+        plan = method.plan_by_sensitivity(config, &job.settings, &known)?;
+        expected_kl = method.expected_divergence(&plan, &known);
+    }
     let (mut calibration_tokens_len, mut sample_tokens, mut energy_kept) = (0, 0, None);
     if needs.any {
         let windows = calibration_tokens(job, &source)?;
@@ -76,7 +91,26 @@ pub fn estimate(job: &QuantizeJob, progress: Progress) -> Result<Estimate, Pipel
         operations: operations(config, &plan, calibration_tokens_len, job.calibration.length),
         energy_kept,
         sample_tokens,
+        expected_kl,
     })
+}
+
+/// The sensitivities by what an earlier run on the same model and text left in `dir`; `None` where that is not all there.
+fn known_sensitivity(
+    job: &QuantizeJob,
+    source: &SourceModel,
+    plan: &QuantPlan,
+    dir: &Path,
+) -> Result<Option<Sensitivity>, PipelineError> {
+    let windows = calibration_tokens(job, source)?;
+    let keys = Keys::new(job, source, Some(&windows))?;
+    let stats = StatsDir::open(dir.to_owned(), keys.calibration, job.calibration.weighting)?;
+    let requirements = find(&job.method)?.requirements();
+    if !stats.is_complete(source.config(), requirements) {
+        return Ok(None);
+    }
+    let fisher = kept_fisher(source.config(), &stats);
+    fisher.map(|fisher| sensitivity(source, plan, &stats, &fisher)).transpose()
 }
 
 /// The average that the linears of the model at `path` may take for its weights to take `total_bytes`, embeddings and all:

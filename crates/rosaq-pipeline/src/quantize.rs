@@ -108,15 +108,16 @@ impl Prepared<'_> {
             stages.push(watch.stop("calibrate"));
             floor = rate.map(|rate| floor_seconds(source.config(), self.plan, windows, rate));
         }
-        let (mut by_sensitivity, mut outputs) = (None, None);
+        let (mut by_sensitivity, mut outputs, mut expected_kl) = (None, None, None);
         let method = find(&job.method)?;
         if let (true, Some(windows)) = (method.wants_gradients(), self.windows) {
             let watch = Stopwatch::start();
             let fisher = outputs.insert(fisher(source, windows, &stats, progress)?);
             let found = sensitivity(source, self.plan, &stats, fisher)?;
             stages.push(watch.stop("sensitivity"));
-            by_sensitivity =
-                Some(method.plan_by_sensitivity(source.config(), &job.settings, &found)?);
+            let plan = method.plan_by_sensitivity(source.config(), &job.settings, &found)?;
+            expected_kl = method.expected_divergence(&plan, &found);
+            by_sensitivity = Some(plan);
         }
         let plan = by_sensitivity.as_ref().unwrap_or(self.plan);
         let watch = Stopwatch::start();
@@ -140,6 +141,7 @@ impl Prepared<'_> {
         stages.push(watch.stop("quantize and write"));
         let mut report = build_report(job, plan, source, sizes, stages, &total);
         report.floor_cpu_seconds = floor;
+        report.expected_kl = expected_kl;
         report.learning = bases.learning;
         report.blocks = BlockFindings::load_all(work.root(), source.config().n_layers);
         report.resumed = work.resumed();
@@ -234,6 +236,7 @@ fn build_report(
         role_bits: LINEAR_ROLES.map(|role| plan.role_bits(source.config(), role)).to_vec(),
         blocks: Vec::new(),
         floor_cpu_seconds: None,
+        expected_kl: None,
         wall_seconds: time.wall_seconds,
         // The system's figure is that of the last stage alone where stages can be told apart.
         peak_rss_bytes: stages

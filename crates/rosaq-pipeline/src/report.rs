@@ -53,6 +53,10 @@ pub struct QuantizeReport {
     pub stages: Vec<StageTime>,
     /// The checkpoint.
     pub out: String,
+    /// KL divergence from the source model, nats per token, to be expected by the sensitivities of the linears, where they
+    /// are known.
+    #[serde(default)]
+    pub expected_kl: Option<f64>,
     /// Measured on the reloaded checkpoint, once it has been.
     pub evaluation: Option<Evaluation>,
     /// Logits of the reloaded checkpoint, by which `verify` tells whether it still computes the same.

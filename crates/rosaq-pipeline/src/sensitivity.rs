@@ -1,9 +1,11 @@
 //! How much each linear matters, from the gradients of a few calibration windows and the statistics on disk.
 
+use std::path::PathBuf;
+
 use rosaq_calib::{load_state, save_state};
 use rosaq_gradient::{OutputFisher, output_fisher};
 use rosaq_methods::{BlockInput, QuantPlan, Sensitivity, block_sensitivity};
-use rosaq_model::SourceModel;
+use rosaq_model::{ModelConfig, SourceModel};
 use rosaq_text::TokenWindows;
 
 use crate::bases::Bases;
@@ -55,17 +57,7 @@ pub(crate) fn fisher(
     stats: &StatsDir,
     progress: Progress,
 ) -> Result<OutputFisher, PipelineError> {
-    let (path, config) = (stats.path().join("fisher.state"), source.config());
-    let shape_fits = |fisher: &OutputFisher| {
-        let outputs = rosaq_model::LINEAR_ROLES.map(|role| config.linear_shape(role)[0]);
-        let block_fits = |block: &[Vec<f64>; 7]| block.iter().map(Vec::len).eq(outputs);
-        fisher.layers.len() == config.n_layers && fisher.layers.iter().all(block_fits)
-    };
-    // A file that is damaged or of another run is made again.
-    if path.exists()
-        && let Ok(Some(kept)) = load_state::<OutputFisher>(&path, MAGIC, stats.key())
-        && shape_fits(&kept)
-    {
+    if let Some(kept) = kept_fisher(source.config(), stats) {
         return Ok(kept);
     }
     let step = windows.len().div_ceil(WINDOWS).max(1);
@@ -74,6 +66,21 @@ pub(crate) fn fisher(
     let stage = progress.stage("gradients");
     let found = output_fisher(source, &sample, SEED, &|share| stage.set(share))?;
     stage.finish();
-    save_state(&path, MAGIC, stats.key(), &found)?;
+    save_state(&path(stats), MAGIC, stats.key(), &found)?;
     Ok(found)
+}
+
+/// What an earlier run kept. A file that is damaged or of another run counts for nothing.
+pub(crate) fn kept_fisher(config: &ModelConfig, stats: &StatsDir) -> Option<OutputFisher> {
+    let path = path(stats);
+    let outputs = rosaq_model::LINEAR_ROLES.map(|role| config.linear_shape(role)[0]);
+    let block_fits = |block: &[Vec<f64>; 7]| block.iter().map(Vec::len).eq(outputs);
+    let kept = path.exists().then(|| load_state::<OutputFisher>(&path, MAGIC, stats.key()));
+    let fisher = kept?.ok()??;
+    let fits = fisher.layers.len() == config.n_layers && fisher.layers.iter().all(block_fits);
+    fits.then_some(fisher)
+}
+
+fn path(stats: &StatsDir) -> PathBuf {
+    stats.path().join("fisher.state")
 }

@@ -45,6 +45,23 @@ impl Default for GptqOptions {
     }
 }
 
+/// How trellis segments are rounded.
+#[derive(Debug, Clone, Copy)]
+pub struct TrellisOptions<'a> {
+    /// The codes that they name.
+    pub codes: &'a TrellisCodes,
+    /// What the squared error of each row counts; all alike if there are none.
+    pub row_weights: Option<&'a [f32]>,
+}
+
+impl<'a> TrellisOptions<'a> {
+    /// All rows count alike.
+    #[must_use]
+    pub fn new(codes: &'a TrellisCodes) -> Self {
+        Self { codes, row_weights: None }
+    }
+}
+
 /// Rows that are rounded together. Fixed, so that results do not depend on the number of threads; small, so that a linear of
 /// 192 outputs still feeds several.
 const ROWS: usize = 64;
@@ -65,10 +82,10 @@ const ROWS: usize = 64;
 ///
 /// When the damped matrix is not positive definite in f64, damping is raised tenfold (at least to 1e-6) up to 1.
 ///
-/// Trellis segments name one of `codes`. Their codes run down the rows of a channel, so that the feedback along the channels
+/// Trellis segments name one of `trellis.codes`. Their codes run down the rows of a channel, so that the feedback along the channels
 /// stays what it is; a group's scale is fitted to the root mean square of its weights. Since they share the bits of their
 /// windows, a row's error can be lowered at the cost of its neighbours': the sum over all rows of the output error times
-/// `row_weights` is made small (rows that are rounded by themselves do not heed them). With mean squared errors at liberty
+/// `trellis.row_weights` is made small (rows that are rounded by themselves do not heed them). With mean squared errors at liberty
 /// to differ, that sum is proportional to the geometric mean of the weights, not to their mean.
 ///
 /// Source: GPTQ (arXiv 2210.17323), algorithm 1 and section 3.3; the reading as successive rounding: arXiv 2507.18553.
@@ -78,17 +95,17 @@ const ROWS: usize = 64;
 /// and compensated weights beyond the f16 range.
 ///
 /// # Panics
-/// If `gram` is not square of the input channels, or there is not one of `row_weights` for each row.
+/// If `gram` is not square of the input channels, or there is not one row weight for each row.
 pub fn pack_gptq(
     w: &Matrix,
     gram: MatRef<'_, f64>,
     segments: &[Segment],
     order: ChannelOrder,
     options: &GptqOptions,
-    codes: &TrellisCodes,
-    row_weights: Option<&[f32]>,
+    trellis: TrellisOptions<'_>,
 ) -> Result<PackedLinear, QuantError> {
     assert_eq!((gram.nrows(), gram.ncols()), (w.cols, w.cols), "a square gram of {}", w.cols);
+    let TrellisOptions { codes, row_weights } = trellis;
     assert!(row_weights.is_none_or(|weights| weights.len() == w.rows), "a weight a row");
     check_range(w)?;
     order.validate(w.cols)?;

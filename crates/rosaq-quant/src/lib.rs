@@ -16,7 +16,7 @@ mod trellis_codes;
 pub use channel_scale::{ChannelScale, search_channel_scale};
 pub use clip::{Clip, clip_groups};
 pub use error::QuantError;
-pub use gptq::{GptqOptions, mean_pivot, pack_gptq};
+pub use gptq::{GptqOptions, TrellisOptions, mean_pivot, pack_gptq};
 pub use grid::Grid;
 pub use group::{GroupParams, fit_group, fit_group_shrunk, search_group};
 pub use matrix::{pack_nearest, reorder_columns, round_to_f16};

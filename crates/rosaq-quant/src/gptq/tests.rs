@@ -180,8 +180,7 @@ impl Case {
             &self.segments,
             order,
             &self.options,
-            &TrellisCodes::default(),
-            None,
+            TrellisOptions::new(&TrellisCodes::default()),
         )
         .unwrap()
     }
@@ -237,7 +236,7 @@ proptest! {
         }
         let order = ChannelOrder::Explicit(permutation(seed, w.cols));
         let options = GptqOptions { act_order, ..GptqOptions::default() };
-        let found = pack_gptq(&w, gram.as_ref(), &segments, order.clone(), &options, &TrellisCodes::default(), None).unwrap();
+        let found = pack_gptq(&w, gram.as_ref(), &segments, order.clone(), &options, TrellisOptions::new(&TrellisCodes::default())).unwrap();
         prop_assert_eq!(found, pack_nearest(&w, &segments, order).unwrap());
     }
 
@@ -275,7 +274,7 @@ proptest! {
             }
         }
         let order = ChannelOrder::Explicit(order);
-        let found = pack_gptq(&original, gram.as_ref(), &case.segments, order, &options, &TrellisCodes::default(), None).unwrap();
+        let found = pack_gptq(&original, gram.as_ref(), &case.segments, order, &options, TrellisOptions::new(&TrellisCodes::default())).unwrap();
         prop_assert_eq!(found.dequantize(), naive);
     }
 
@@ -377,8 +376,7 @@ fn act_order_keeps_groups_of_the_given_weights() {
         &segments,
         ChannelOrder::Identity,
         &options,
-        &TrellisCodes::default(),
-        None,
+        TrellisOptions::new(&TrellisCodes::default()),
     )
     .unwrap();
     let nearest = pack_nearest(&w, &segments, ChannelOrder::Identity).unwrap();
@@ -428,8 +426,7 @@ fn threads_do_not_matter() {
                     &segments,
                     order,
                     &options,
-                    &TrellisCodes::default(),
-                    None,
+                    TrellisOptions::new(&TrellisCodes::default()),
                 )
                 .unwrap()
             })
@@ -469,8 +466,7 @@ fn degenerate_inputs_are_finite_or_refused() {
                         &segments,
                         order,
                         &options,
-                        &TrellisCodes::default(),
-                        None,
+                        TrellisOptions::new(&TrellisCodes::default()),
                     ) {
                         Ok(packed) => {
                             assert!(packed.dequantize().iter().all(|v| v.is_finite()), "{what}");
@@ -491,9 +487,15 @@ fn check_refused(gram: &Mat<f64>, segments: &[Segment], damping: f64, message: &
     let w = weights(1, 3, 8);
     let options = GptqOptions { damping, ..GptqOptions::default() };
     let order = ChannelOrder::Identity;
-    let error =
-        pack_gptq(&w, gram.as_ref(), segments, order, &options, &TrellisCodes::default(), None)
-            .unwrap_err();
+    let error = pack_gptq(
+        &w,
+        gram.as_ref(),
+        segments,
+        order,
+        &options,
+        TrellisOptions::new(&TrellisCodes::default()),
+    )
+    .unwrap_err();
     assert_eq!(error.to_string(), message);
 }
 

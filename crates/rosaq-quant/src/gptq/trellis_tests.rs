@@ -23,7 +23,9 @@ fn trellis_codes_leave_less_error_than_integers_and_decode_to_what_was_meant() {
     ]);
     let error = |segments: &[Segment], options: &GptqOptions| {
         let order = ChannelOrder::Identity;
-        let packed = pack_gptq(&w, gram.as_ref(), segments, order, options, &codes, None).unwrap();
+        let packed =
+            pack_gptq(&w, gram.as_ref(), segments, order, options, TrellisOptions::new(&codes))
+                .unwrap();
         output_error(&w, &packed, gram.as_ref()).relative()
     };
     let options = GptqOptions { scale_steps: 10, ..GptqOptions::default() };
@@ -53,7 +55,8 @@ fn feedback_lowers_the_error_of_trellis_codes() {
     let diagonal = Mat::from_fn(40, 40, |i, j| if i == j { 1.0 } else { 0.0 });
     let error = |seen: MatRef<'_, f64>| {
         let (order, options) = (ChannelOrder::Identity, GptqOptions::default());
-        let packed = pack_gptq(&w, seen, &segments, order, &options, &codes, None).unwrap();
+        let packed =
+            pack_gptq(&w, seen, &segments, order, &options, TrellisOptions::new(&codes)).unwrap();
         output_error(&w, &packed, gram.as_ref()).relative()
     };
     assert!(error(gram.as_ref()) < 0.6 * error(diagonal.as_ref()));
@@ -68,9 +71,16 @@ fn rows_that_count_more_are_rounded_better_at_the_cost_of_the_others() {
     let weights: Vec<f32> = normal_samples(256, 8).iter().map(|z| z.exp()).collect();
     let weighted_error = |row_weights: Option<&[f32]>| -> f64 {
         let (order, options) = (ChannelOrder::Identity, GptqOptions::default());
-        let packed =
-            pack_gptq(&w, gram.as_ref(), &segments, order, &options, &codes, row_weights).unwrap();
-        let decoded = packed.dequantize();
+        let packed = pack_gptq(
+            &w,
+            gram.as_ref(),
+            &segments,
+            order,
+            &options,
+            TrellisOptions { codes: &codes, row_weights },
+        )
+        .unwrap();
+        let decoded = Matrix::new(256, 24, packed.dequantize());
         let of_row = |row: usize| -> f64 {
             let errors = w.row(row).iter().zip(decoded.row(row)).map(|(a, b)| f64::from(a - b));
             let errors: Vec<f64> = errors.collect();
@@ -85,4 +95,30 @@ fn rows_that_count_more_are_rounded_better_at_the_cost_of_the_others() {
     // Weights that are all alike change nothing.
     let alike = weighted_error(Some(&[0.7; 256]));
     assert!((alike / plain - 1.0).abs() < 0.02, "{alike} {plain}");
+}
+
+#[test]
+fn the_mean_pivot_predicts_what_is_left() {
+    let (w, gram) = related(256, 64);
+    let codes = TrellisCodes::new(vec![TrellisCode::gaussian(3, GaussianTable::Sum12).unwrap()]);
+    let segments = [Segment::trellis(64, Bits::THREE, 12, 0, 64)];
+    let options = GptqOptions::default();
+    let order = ChannelOrder::Identity;
+    let packed =
+        pack_gptq(&w, gram.as_ref(), &segments, order, &options, TrellisOptions::new(&codes))
+            .unwrap();
+    let found = output_error(&w, &packed, gram.as_ref()).relative().powi(2);
+    let squares = |m: &Matrix| m.data.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
+    let outputs = |m: &Matrix| -> f64 {
+        let product = |row: &[f32], i: usize| -> f64 {
+            row.iter().enumerate().map(|(j, &x)| gram[(i, j)] * f64::from(x)).sum()
+        };
+        let of_row = |row: &[f32]| -> f64 {
+            row.iter().enumerate().map(|(i, &x)| f64::from(x) * product(row, i)).sum()
+        };
+        (0..m.rows).map(|row| of_row(m.row(row))).sum()
+    };
+    let pivot = mean_pivot(gram.as_ref(), options.damping).unwrap();
+    let expected = 0.0191 * pivot * squares(&w) / outputs(&w);
+    assert!((found / expected - 1.0).abs() < 0.15, "{found} of the output, {expected} expected");
 }
