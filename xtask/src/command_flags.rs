@@ -128,6 +128,9 @@ pub(crate) struct CompareFlags {
     /// Stored bits a weight, everything counted, separated by commas, for methods that take an average (`spectral`); the others go by `--bits`
     #[arg(long, value_delimiter = ',', value_name = "BITS", value_parser = parse_target_bits)]
     pub(crate) target_bits: Vec<f64>,
+    /// Beside each method that has parts to leave out (`spectral`), itself without each of them
+    #[arg(long, conflicts_with = "without")]
+    pub(crate) ablation: bool,
     /// Group sizes, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "128", value_parser = parse_group_size)]
     pub(crate) group_size: Vec<usize>,

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, bail};
 use rosaq_pipeline::{
-    CompareJob, CompareRow, Comparison, Method, MethodSettings, Progress, RowOrder, Setting,
+    CompareJob, CompareRow, Comparison, Method, MethodSettings, Part, Progress, RowOrder, Setting,
     TaskColumn, Variant, compare, find, heeding, unheeded, write_comparison_html,
 };
 use serde::Serialize;
@@ -57,9 +57,15 @@ fn variants(flags: &CompareFlags) -> anyhow::Result<Vec<Variant>> {
         let takes_averages = method.heeds().contains(&Setting::TargetBits);
         let by_average = takes_averages && !flags.target_bits.is_empty();
         for settings in all.iter().filter(|s| s.target_bits.is_some() == by_average) {
-            let variant = Variant::new(method, settings);
-            if !variants.contains(&variant) {
-                variants.push(variant);
+            let leaves_out = flags.ablation && method.heeds().contains(&Setting::Without);
+            let parts = if leaves_out { &Part::ALL[..] } else { &[] };
+            for without in [None].into_iter().chain(parts.iter().copied().map(Some)) {
+                let settings =
+                    MethodSettings { without: without.into_iter().collect(), ..settings.clone() };
+                let variant = Variant::new(method, &settings);
+                if !variants.contains(&variant) {
+                    variants.push(variant);
+                }
             }
         }
     }

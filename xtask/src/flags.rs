@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rosaq_pipeline::{
-    Amount, CalibrationSet, EvalText, MethodSettings, OutputRotation, Preset, TaskJob,
+    Amount, CalibrationSet, EvalText, MethodSettings, OutputRotation, Part, Preset, TaskJob,
     TokenWeighting,
 };
 
@@ -242,6 +242,9 @@ pub(crate) struct MethodFlags {
     /// `SpinQuant`: steps in which the rotations are learned; 0 leaves them random [default: 100]
     #[arg(long, value_name = "STEPS")]
     learning_steps: Option<usize>,
+    /// Parts of `spectral` to leave out: rotation, down-hadamard, trellis, output-weights, sensitivity, refit
+    #[arg(long, value_delimiter = ',', value_name = "PARTS")]
+    without: Vec<Part>,
     /// Seed of random choices
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -270,6 +273,7 @@ impl MethodFlags {
         settings.scale_steps = self.scale_steps;
         settings.learning_steps = self.learning_steps;
         settings.seed = self.seed;
+        settings.without = self.without.iter().copied().collect();
         settings.preset = self.preset.map(Preset::from);
         Ok(settings)
     }

@@ -101,7 +101,7 @@ fn a_run_killed_at_any_moment_ends_in_the_same_bytes() {
 
 #[test]
 fn so_does_one_with_a_basis_for_each_site() {
-    check_kills(&Job::new(&["--rotation", "shortcut", "--bits", "3"]), 3);
+    check_kills(&Job::new(&["--method", "rosaq", "--rotation", "shortcut", "--bits", "3"]), 3);
 }
 
 #[test]

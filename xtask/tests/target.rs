@@ -99,3 +99,26 @@ fn what_is_to_be_expected_is_known_once_statistics_are() {
     ended.exits(0);
     assert!(!ended.stderr.contains("calibrate:") && !ended.stderr.contains("gradients:"));
 }
+
+#[test]
+fn every_part_of_a_recipe_can_be_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, out) = (fixture("tiny-llama"), dir.path().join("out"));
+    let mut args = vec!["compare", "--model", text(&model), "--out", text(&out), "--json"];
+    args.extend(["--methods", "rtn,spectral", "--target-bits", "3.25", "--ablation"]);
+    args.extend(SMALL);
+    let json = run(&args).exits(0).json();
+    let rows = json["rows"].as_array().unwrap().iter();
+    let rows = rows.filter(|row| row["method"] == "spectral");
+    let kls: Vec<(&str, f64)> =
+        rows.map(|row| (row["settings"].as_str().unwrap(), row["kl"].as_f64().unwrap())).collect();
+    assert_eq!(kls.len(), 7, "{kls:?}");
+    let kl = |part: &str| kls.iter().find(|(name, _)| name.contains(part)).unwrap().1;
+    let whole = kls.iter().find(|(name, _)| !name.contains("without")).unwrap().1;
+    for part in ["rotation", "down-hadamard", "output-weights", "sensitivity", "refit"] {
+        assert_ne!(kl(&format!("without {part}")), whole, "{part} changes nothing");
+    }
+    assert!(kl("without trellis") > 1.3 * whole, "{kls:?}");
+    let unknown = ["quantize", "--model", text(&model), "--without", "luck"];
+    run(&unknown).refused(2, &["--without", "luck", "trellis", "refit"]);
+}

@@ -94,7 +94,8 @@ pub fn quantize_block(
         let quantize = |idx: usize| -> Result<_, MethodError> {
             let role = LINEAR_ROLES[idx];
             let (layer, order) = (input.layer, &orders[idx]);
-            let weights = input.fisher.map(|fisher| {
+            let fisher = input.fisher.filter(|_| plan.weighs_outputs);
+            let weights = fisher.map(|fisher| {
                 let weights = output_weights(plan, input.config, role, &fisher[idx]);
                 scaled_to_mean_1(&weights)
             });

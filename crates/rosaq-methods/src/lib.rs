@@ -14,6 +14,7 @@ mod method;
 mod mixed;
 mod orders;
 mod output_weights;
+mod parts;
 mod plan;
 mod registry;
 mod rosaq;
@@ -29,6 +30,7 @@ pub use error::MethodError;
 pub use execute::{BlockInput, QuantizedBlock, RotatedSite, quantize_block};
 pub use learning::{PROBLEMS_PER_BLOCK, learn_heads, residual_problems};
 pub use method::Method;
+pub use parts::{Part, UnknownPart};
 pub use plan::{
     Basis, HeadRotation, HeadScope, LinearPlan, OrderPlan, QuantPlan, ResidualRotation, Rounding,
     SalientFirst,

@@ -158,6 +158,8 @@ pub struct QuantPlan {
     pub linears: Vec<[LinearPlan; 7]>,
     /// The codes that trellis segments name.
     pub codes: TrellisCodes,
+    /// Whether outputs of trellis segments count by their Fisher information, where that is known.
+    pub weighs_outputs: bool,
 }
 
 /// No site is scaled.
@@ -176,6 +178,7 @@ impl QuantPlan {
             down_hadamard: None,
             linears: vec![linears],
             codes: TrellisCodes::default(),
+            weighs_outputs: true,
         }
     }
 

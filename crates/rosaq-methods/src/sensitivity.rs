@@ -96,7 +96,11 @@ pub fn block_sensitivity(
         let energy = |row| w.row(row).iter().map(|&w| f64::from(w).powi(2)).sum::<f64>();
         let products: Vec<f64> =
             weights.iter().enumerate().map(|(row, weight)| weight * energy(row)).collect();
-        *found = 0.5 * pivots[site.index()] * products.len() as f64 * geometric_mean(&products);
+        let sum = match plan.weighs_outputs {
+            true => products.len() as f64 * geometric_mean(&products),
+            false => products.iter().sum(),
+        };
+        *found = 0.5 * pivots[site.index()] * sum;
     }
     Ok(found)
 }

@@ -1,10 +1,12 @@
 //! What a user may ask of a method.
 
+use std::collections::BTreeSet;
+
 use rosaq_pack::{Bits, PackError};
 use rosaq_rotate::Placement;
 use rosaq_saliency::SaliencyRule;
 
-use crate::Method;
+use crate::{Method, Part};
 
 /// A setting beyond width and group size. Not every method has a use for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +33,13 @@ pub enum Setting {
     Seed,
     /// [`MethodSettings::target_bits`].
     TargetBits,
+    /// [`MethodSettings::without`].
+    Without,
 }
 
 impl Setting {
     /// Every setting.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Salient,
         Self::SalientPerHead,
         Self::Saliency,
@@ -47,6 +51,7 @@ impl Setting {
         Self::LearningSteps,
         Self::Seed,
         Self::TargetBits,
+        Self::Without,
     ];
 
     /// Its flag on the command line, without dashes.
@@ -64,6 +69,7 @@ impl Setting {
             Self::LearningSteps => "learning-steps",
             Self::Seed => "seed",
             Self::TargetBits => "target-bits",
+            Self::Without => "without",
         }
     }
 }
@@ -115,6 +121,8 @@ pub struct MethodSettings {
     pub seed: u64,
     /// Stored bits a weight of the linears, everything counted; the code width then means nothing.
     pub target_bits: Option<f64>,
+    /// Parts of the recipe that are left out.
+    pub without: BTreeSet<Part>,
 }
 
 impl MethodSettings {
@@ -167,6 +175,7 @@ impl MethodSettings {
             learning_steps: None,
             seed: 0,
             target_bits: None,
+            without: BTreeSet::new(),
         }
     }
 
@@ -183,6 +192,7 @@ impl MethodSettings {
             Setting::LearningSteps => self.learning_steps = default.learning_steps,
             Setting::Seed => self.seed = default.seed,
             Setting::TargetBits => self.target_bits = default.target_bits,
+            Setting::Without => self.without.clone_from(&default.without),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::gptq::gptq_options;
 use crate::plan::UNSCALED;
 use crate::{
     Basis, HeadRotation, HeadScope, LinearPlan, Method, MethodError, MethodSettings, OrderPlan,
-    QuantPlan, ResidualRotation, Rounding, Sensitivity, Setting,
+    Part, QuantPlan, ResidualRotation, Rounding, Sensitivity, Setting,
 };
 
 pub(crate) struct Spectral;
@@ -30,7 +30,7 @@ const FEWEST_POINTS: usize = 16;
 const TRELLIS_WIDTHS: [Bits; 5] = [Bits::TWO, Bits::THREE, Bits::FOUR, Bits::FIVE, Bits::SIX];
 /// The widths of an allocation, with their distortion of a Gaussian: of the trellis codes as measured where their tables are
 /// tested; of 8 bits for a uniform grid over 6.4 standard deviations, about the range of a row: `(6.4 / 255)^2 / 12`.
-const WIDTHS: [Width; 6] = [
+const TRELLIS: [Width; 6] = [
     Width { bits: Bits::TWO, distortion: 0.0724 },
     Width { bits: Bits::THREE, distortion: 0.0191 },
     Width { bits: Bits::FOUR, distortion: 0.005_09 },
@@ -38,6 +38,17 @@ const WIDTHS: [Width; 6] = [
     Width { bits: Bits::SIX, distortion: 0.000_4 },
     Width { bits: Bits::EIGHT, distortion: 0.000_052 },
 ];
+/// The same for integers in groups, which stand in for trellis codes: those of the best uniform grid for a Gaussian.
+const INTEGERS: [Width; 6] = [
+    Width { bits: Bits::TWO, distortion: 0.1188 },
+    Width { bits: Bits::THREE, distortion: 0.0374 },
+    Width { bits: Bits::FOUR, distortion: 0.0115 },
+    Width { bits: Bits::FIVE, distortion: 0.003_5 },
+    Width { bits: Bits::SIX, distortion: 0.001_04 },
+    Width { bits: Bits::EIGHT, distortion: 0.000_09 },
+];
+/// Channels of a group of these.
+const GROUP: usize = 128;
 /// The averages that can be asked for, bits a weight.
 const FROM: f64 = 2.0;
 const TO: f64 = 8.0;
@@ -50,7 +61,13 @@ impl Method for Spectral {
     }
 
     fn heeds(&self) -> &'static [Setting] {
-        &[Setting::ActOrder, Setting::ScaleSteps, Setting::Seed, Setting::TargetBits]
+        &[
+            Setting::ActOrder,
+            Setting::ScaleSteps,
+            Setting::Seed,
+            Setting::TargetBits,
+            Setting::Without,
+        ]
     }
 
     fn requirements(&self) -> Requirements {
@@ -75,18 +92,24 @@ impl Method for Spectral {
         settings: &MethodSettings,
         sensitivity: &Sensitivity,
     ) -> Result<QuantPlan, MethodError> {
+        let has = |part| !settings.without.contains(&part);
         let basis = Basis::Hadamard { seed: settings.seed, steps: 0 };
+        let rotated = has(Part::Rotation);
         let mut plan = QuantPlan {
-            residual: Some(ResidualRotation { placement: Placement::Absorbed, basis }),
-            heads: Some(HeadRotation { scope: HeadScope::EachHead, basis }),
+            residual: rotated.then_some(ResidualRotation { placement: Placement::Absorbed, basis }),
+            heads: rotated.then_some(HeadRotation { scope: HeadScope::EachHead, basis }),
             scaled: UNSCALED,
-            down_hadamard: down_points(config),
+            down_hadamard: down_points(config).filter(|_| has(Part::DownHadamard)),
             linears: Vec::new(),
-            codes: codes()?,
+            codes: if has(Part::Trellis) { codes()? } else { TrellisCodes::default() },
+            weighs_outputs: has(Part::OutputWeights) && has(Part::Trellis),
         };
+        let usual = Sensitivity::usual(config);
+        let sensitivity = if has(Part::Sensitivity) { sensitivity } else { &usual };
+        let kind = Kind::of(settings);
         let segments = match settings.target_bits {
-            Some(bits) => allocated(config, sensitivity, plan.shared_bytes(config), bits)?,
-            None => vec![fixed(config, settings)],
+            Some(bits) => kind.allocated(config, sensitivity, plan.shared_bytes(config), bits)?,
+            None => vec![kind.fixed(config, settings)],
         };
         let rounding = Rounding::Gptq(gptq_options(settings, SCALE_STEPS));
         let linear = |segments| LinearPlan {
@@ -94,7 +117,7 @@ impl Method for Spectral {
             segments,
             clip: None,
             rounding,
-            refit: true,
+            refit: has(Part::Refit),
         };
         plan.linears = segments.into_iter().map(|block| block.map(linear)).collect();
         Ok(plan)
@@ -102,18 +125,82 @@ impl Method for Spectral {
 
     fn expected_divergence(&self, plan: &QuantPlan, sensitivity: &Sensitivity) -> Option<f64> {
         sensitivity.divergence(plan, |found| {
-            let width = WIDTHS.iter().find(|w| segment(found.channels, w.bits) == *found)?;
-            Some(width.distortion)
+            [Kind::Trellis, Kind::Integers].into_iter().find_map(|kind| {
+                let is_it = |w: &&Width| kind.segment(found.channels, w.bits) == *found;
+                kind.widths().iter().find(is_it).map(|width| width.distortion)
+            })
         })
     }
 }
 
-/// Trellis codes of the width asked for, and a bit more where it is worth most, in every block.
-fn fixed(config: &ModelConfig, settings: &MethodSettings) -> [Vec<Segment>; 7] {
-    LINEAR_ROLES.map(|role| {
-        let bits = if reads_into_scores(role) { wider(settings.bits) } else { settings.bits };
-        vec![segment(config.linear_shape(role)[1], bits)]
-    })
+/// What weights are rounded to.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// Trellis codes, one scale for each row.
+    Trellis,
+    /// Integers in groups.
+    Integers,
+}
+
+impl Kind {
+    fn of(settings: &MethodSettings) -> Self {
+        if settings.without.contains(&Part::Trellis) { Self::Integers } else { Self::Trellis }
+    }
+
+    fn widths(self) -> &'static [Width] {
+        match self {
+            Self::Trellis => &TRELLIS,
+            Self::Integers => &INTEGERS,
+        }
+    }
+
+    /// Channels of a width; integers stand in where no trellis code is as wide.
+    fn segment(self, channels: usize, bits: Bits) -> Segment {
+        match (self, (0_u32..).zip(TRELLIS_WIDTHS).find(|&(_, width)| width == bits)) {
+            (Self::Integers, _) => Segment::asymmetric(channels, bits, GROUP),
+            (Self::Trellis, Some((id, _))) => {
+                Segment::trellis(channels, bits, TABLE.window(), id, channels)
+            }
+            (Self::Trellis, None) => Segment::asymmetric(channels, bits, channels),
+        }
+    }
+
+    /// The width asked for, and a bit more where it is worth most, in every block.
+    fn fixed(self, config: &ModelConfig, settings: &MethodSettings) -> [Vec<Segment>; 7] {
+        LINEAR_ROLES.map(|role| {
+            let bits = if reads_into_scores(role) { wider(settings.bits) } else { settings.bits };
+            vec![self.segment(config.linear_shape(role)[1], bits)]
+        })
+    }
+
+    /// Widths by sensitivity that take `target` bits a weight together, `shared_bytes` of what is stored once included.
+    fn allocated(
+        self,
+        config: &ModelConfig,
+        sensitivity: &Sensitivity,
+        shared_bytes: u64,
+        target: f64,
+    ) -> Result<Vec<[Vec<Segment>; 7]>, MethodError> {
+        let weights = config.quantizable_weights() as f64;
+        let segment = |channels, bits| self.segment(channels, bits);
+        let allocation =
+            Allocation { config, sensitivity, widths: self.widths(), segment: &segment };
+        let refused = |reason| MethodError::Setting {
+            flag: "target-bits",
+            value: format!("{target:.3}"),
+            reason,
+        };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
+        let budget = match target {
+            FROM..=TO => (weights * target / 8.0) as u64,
+            _ => return Err(refused("the average is from 2 to 8 bits a weight".to_owned())),
+        };
+        let segments = budget.checked_sub(shared_bytes).and_then(|left| allocation.segments(left));
+        segments.ok_or_else(|| {
+            let bits = (8 * (allocation.least_bytes() + shared_bytes)) as f64 / weights;
+            refused(format!("the least for this model is {bits:.3} bits a weight"))
+        })
+    }
 }
 
 /// The roles that are worth a bit more than the others: few weights, and errors that attention magnifies.
@@ -123,40 +210,6 @@ fn reads_into_scores(role: Role) -> bool {
 
 fn wider(bits: Bits) -> Bits {
     Bits::ALL.into_iter().find(|&wider| wider > bits).unwrap_or(bits)
-}
-
-/// Widths by sensitivity that take `target` bits a weight together, `shared_bytes` of what is stored once included.
-fn allocated(
-    config: &ModelConfig,
-    sensitivity: &Sensitivity,
-    shared_bytes: u64,
-    target: f64,
-) -> Result<Vec<[Vec<Segment>; 7]>, MethodError> {
-    let weights = config.quantizable_weights() as f64;
-    let allocation = Allocation { config, sensitivity, widths: &WIDTHS, segment: &segment };
-    let refused = |reason| MethodError::Setting {
-        flag: "target-bits",
-        value: format!("{target:.3}"),
-        reason,
-    };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
-    let budget = match target {
-        FROM..=TO => (weights * target / 8.0) as u64,
-        _ => return Err(refused("the average is from 2 to 8 bits a weight".to_owned())),
-    };
-    let segments = budget.checked_sub(shared_bytes).and_then(|left| allocation.segments(left));
-    segments.ok_or_else(|| {
-        let bits = (8 * (allocation.least_bytes() + shared_bytes)) as f64 / weights;
-        refused(format!("the least for this model is {bits:.3} bits a weight"))
-    })
-}
-
-/// One scale for each row; a trellis code where there is one of that width, integers otherwise.
-fn segment(channels: usize, bits: Bits) -> Segment {
-    match (0_u32..).zip(TRELLIS_WIDTHS).find(|&(_, width)| width == bits) {
-        Some((id, _)) => Segment::trellis(channels, bits, TABLE.window(), id, channels),
-        None => Segment::asymmetric(channels, bits, channels),
-    }
 }
 
 /// Two tables of 64 bytes: they fit vector registers.

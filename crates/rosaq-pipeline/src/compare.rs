@@ -212,7 +212,7 @@ impl Run<'_> {
             method: report.method,
             settings: differences.join(", "),
             bits: s.target_bits.is_none().then(|| s.bits.get()),
-            group_size: s.target_bits.is_none().then_some(s.group_size),
+            group_size: count("group_size").and_then(|size| usize::try_from(size).ok()),
             target_bits: s.target_bits,
             salient: count("salient"),
             salient_per_head: count("salient_per_head"),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use rosaq_calib::TokenWeighting;
-use rosaq_methods::{Basis, HeadScope, LinearPlan, MethodSettings, OrderPlan, QuantPlan, Rounding};
+use rosaq_methods::{Basis, HeadScope, MethodSettings, OrderPlan, QuantPlan, Rounding};
 use rosaq_model::Role;
 use rosaq_pack::{Segment, SegmentKind};
 use rosaq_saliency::SaliencyRule;
@@ -75,15 +75,10 @@ impl QuantizeJob {
         let s = &self.settings;
         let mut map = Map::new();
         let mut put = |key: &str, value: Value| drop(map.insert(key.to_owned(), value));
-        let is_rounded = |l: &LinearPlan| l.segments.iter().any(|s| s.kind != SegmentKind::F16);
-        if plan.linears.iter().flatten().any(is_rounded) {
-            match s.target_bits {
-                Some(target) => put("target_bits", json!(target)),
-                None => {
-                    put("bits", json!(s.bits.get()));
-                    put("group_size", json!(s.group_size));
-                }
-            }
+        describe_width(s, plan, &mut put);
+        if !s.without.is_empty() {
+            let parts = s.without.iter().map(ToString::to_string);
+            put("without", json!(parts.collect::<Vec<_>>()));
         }
         if let Some(residual) = plan.residual {
             put("rotation", json!(residual.placement.to_string()));
@@ -129,6 +124,24 @@ impl QuantizeJob {
             put("preset", json!("paper"));
         }
         map
+    }
+}
+
+fn describe_width(s: &MethodSettings, plan: &QuantPlan, put: &mut impl FnMut(&str, Value)) {
+    let segments = || plan.linears.iter().flatten().flat_map(|linear| &linear.segments);
+    if segments().all(|segment| segment.kind == SegmentKind::F16) {
+        return;
+    }
+    match s.target_bits {
+        Some(target) => put("target_bits", json!(target)),
+        None => put("bits", json!(s.bits.get())),
+    }
+    // Methods with one scale a row have no use for it, and say nothing of it.
+    let has_size = |segment: &Segment| {
+        matches!(segment.kind, SegmentKind::Int { .. }) && segment.group_size == s.group_size
+    };
+    if s.target_bits.is_none() && segments().any(has_size) {
+        put("group_size", json!(s.group_size));
     }
 }
 

@@ -50,7 +50,8 @@ pub use report::{Evaluation, GoldenLogits, QuantizeReport, read_report, write_re
 pub use rosaq_calib::TokenWeighting;
 pub use rosaq_eval::Sharing;
 pub use rosaq_methods::{
-    Method, MethodError, MethodSettings, OutputRotation, Preset, Setting, find, heeding, unheeded,
+    Method, MethodError, MethodSettings, OutputRotation, Part, Preset, Setting, find, heeding,
+    unheeded,
 };
 pub use rosaq_model::SourceModel;
 pub use rosaq_rotate::Placement;

@@ -54,6 +54,7 @@ pub(crate) fn differences(s: &MethodSettings) -> Vec<String> {
     }
     parts.extend(s.scale_steps.map(|steps| format!("s{steps}")));
     parts.extend(s.learning_steps.map(|steps| format!("l{steps}")));
+    parts.extend(s.without.iter().map(|part| format!("without {part}")));
     if s.seed != 0 {
         parts.push(format!("seed{}", s.seed));
     }
