@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{SMALL, check_nothing_left, fixture, quantize, run, text};
+use common::{Ended, SMALL, check_nothing_left, fixture, quantize, run, text};
 
 /// What a quantization with `flags` stores: bits a weight, bytes of all weights, and its divergence.
 fn stored(flags: &[&str]) -> [f64; 3] {
@@ -79,25 +79,29 @@ fn what_is_to_be_expected_is_known_once_statistics_are() {
     let dir = tempfile::tempdir().unwrap();
     let (model, out) = (fixture("tiny-llama"), dir.path().join("out"));
     let statistics = dir.path().join("statistics");
-    let flags = ["--method", "spectral", "--target-bits", "3.5", "--statistics", text(&statistics)];
-    let predict = || quantize(&model, &out, &[&flags[..], &["--dry-run"]].concat()).exits(0).json();
-    assert!(predict()["expected_kl"].is_null());
+    let quantize = |more: &[&str]| -> Ended {
+        let fixed = ["quantize", "--model", text(&model), "--out", text(&out), "--json"];
+        let kept = ["--statistics", text(&statistics)];
+        run(&[&fixed[..], &kept, more].concat())
+    };
+    let target = ["--target-bits", "3.5"];
+    let predict = |more: &[&str]| {
+        let json = quantize(&[&target[..], &["--dry-run"], more].concat()).exits(0).json();
+        json["expected_kl"].as_f64()
+    };
+    assert_eq!(predict(&[]), None);
     assert!(!statistics.exists(), "a prediction wrote something");
-    let real = quantize(&model, &out, &flags).exits(0).json();
+    let real = quantize(&target).exits(0).json();
     let (expected, found) = (real["expected_kl"].as_f64().unwrap(), real["kl"].as_f64().unwrap());
-    // Errors that add up are taken for independent, and the statistics are those of four short windows.
-    assert!((0.05..2.0).contains(&(expected / found)), "{expected} expected, {found} found");
-    assert_eq!(predict()["expected_kl"].as_f64(), Some(expected));
+    // A lower bound, more or less: errors that add up are taken for independent.
+    assert!((0.15..1.2).contains(&(expected / found)), "{expected} expected, {found} found");
+    assert_eq!(predict(&[]), Some(expected));
     // Of another calibration set they say nothing.
-    let others = [&flags[..], &["--calib-sequences", "3", "--dry-run"]].concat();
-    let args = ["quantize", "--model", text(&model), "--out", text(&out), "--json"];
-    assert!(run(&[&args[..], &others[..]].concat()).exits(0).json()["expected_kl"].is_null());
+    assert_eq!(predict(&["--calib-sequences", "3"]), None);
     // A second width needs no second calibration.
-    let again =
-        ["--method", "spectral", "--bits", "3", "--statistics", text(&statistics), "--fresh"];
-    let ended = quantize(&model, &out, &again);
-    ended.exits(0);
-    assert!(!ended.stderr.contains("calibrate:") && !ended.stderr.contains("gradients:"));
+    let again = quantize(&["--bits", "3", "--no-eval", "--fresh"]);
+    again.exits(0);
+    assert!(!again.stderr.contains("calibrate:") && !again.stderr.contains("gradients:"));
 }
 
 #[test]
