@@ -9,7 +9,7 @@ use crate::output::{megabytes, print_json, print_text, table};
 
 /// How such predictions turned out: it is a sum to second order over errors that are taken for independent.
 const EXPERIENCE: &str =
-    "1.8 to 2.1 times that on SmolLM2-135M, 1.8 to 6.2 times on the bundled models";
+    "1.8 to 2.2 times that on SmolLM2-135M, 1.8 to 6.2 times on the bundled models";
 
 pub(crate) fn run(
     job: &QuantizeJob,
