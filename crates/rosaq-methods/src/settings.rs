@@ -131,7 +131,7 @@ impl MethodSettings {
     /// # Errors
     /// If `bits` is none of 2, 3, 4, 5, 6, 8.
     pub fn new(bits: u8, group_size: usize) -> Result<Self, PackError> {
-        Ok(Self::plain(Bits::try_from(bits)?, group_size))
+        Ok(Self::plain(Bits::of_grid(bits)?, group_size))
     }
 
     /// What was set away from the defaults.

@@ -27,10 +27,12 @@ const MOST_POINTS: usize = 512;
 /// Fewest points that are worth a transform.
 const FEWEST_POINTS: usize = 16;
 /// The widths of trellis codes, each under its index.
-const TRELLIS_WIDTHS: [Bits; 5] = [Bits::TWO, Bits::THREE, Bits::FOUR, Bits::FIVE, Bits::SIX];
+const TRELLIS_WIDTHS: [Bits; 6] =
+    [Bits::ONE, Bits::TWO, Bits::THREE, Bits::FOUR, Bits::FIVE, Bits::SIX];
 /// The widths of an allocation, with their distortion of a Gaussian: of the trellis codes as measured where their tables are
 /// tested; of 8 bits for a uniform grid over 6.4 standard deviations, about the range of a row: `(6.4 / 255)^2 / 12`.
-const TRELLIS: [Width; 6] = [
+const TRELLIS: [Width; 7] = [
+    Width { bits: Bits::ONE, distortion: 0.2726 },
     Width { bits: Bits::TWO, distortion: 0.0724 },
     Width { bits: Bits::THREE, distortion: 0.0191 },
     Width { bits: Bits::FOUR, distortion: 0.005_09 },
@@ -183,8 +185,11 @@ impl Kind {
     ) -> Result<Vec<[Vec<Segment>; 7]>, MethodError> {
         let weights = config.quantizable_weights() as f64;
         let segment = |channels, bits| self.segment(channels, bits);
-        let allocation =
-            Allocation { config, sensitivity, widths: self.widths(), segment: &segment };
+        let among = |widths| Allocation { config, sensitivity, widths, segment: &segment };
+        // One bit does more harm than its distortion says, and serves where two are too many.
+        let all = self.widths();
+        let usual =
+            all.iter().position(|width| width.bits >= Bits::TWO).map_or(all, |at| &all[at..]);
         let refused = |reason| MethodError::Setting {
             flag: "target-bits",
             value: format!("{target:.3}"),
@@ -195,9 +200,11 @@ impl Kind {
             FROM..=TO => (weights * target / 8.0) as u64,
             _ => return Err(refused("the average is from 2 to 8 bits a weight".to_owned())),
         };
-        let segments = budget.checked_sub(shared_bytes).and_then(|left| allocation.segments(left));
+        let segments = budget
+            .checked_sub(shared_bytes)
+            .and_then(|left| among(usual).segments(left).or_else(|| among(all).segments(left)));
         segments.ok_or_else(|| {
-            let bits = (8 * (allocation.least_bytes() + shared_bytes)) as f64 / weights;
+            let bits = (8 * (among(all).least_bytes() + shared_bytes)) as f64 / weights;
             refused(format!("the least for this model is {bits:.3} bits a weight"))
         })
     }

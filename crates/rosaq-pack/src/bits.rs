@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::PackError;
 
-/// Width of a code in bits: 2, 3, 4, 5, 6 or 8.
+/// Width of a code in bits: 2, 3, 4, 5, 6 or 8, or 1 where a trellis gives the other bits of a value.
 ///
 /// Seven is left out on purpose: it saves an eighth of an 8-bit row and no kernel unpacks it well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -14,9 +14,11 @@ use crate::PackError;
 pub struct Bits(u8);
 
 impl Bits {
-    /// Every width, ascending.
+    /// Every width of codes that stand by themselves, ascending.
     pub const ALL: [Self; 6] = [Self(2), Self(3), Self(4), Self(5), Self(6), Self(8)];
 
+    /// One bit, codes 0 and 1; of trellis codes only.
+    pub const ONE: Self = Self(1);
     /// Two bits, codes 0 to 3.
     pub const TWO: Self = Self(2);
     /// Three bits, codes 0 to 7.
@@ -29,6 +31,15 @@ impl Bits {
     pub const SIX: Self = Self(6);
     /// Eight bits, codes 0 to 255.
     pub const EIGHT: Self = Self(8);
+
+    /// A width of codes that stand by themselves.
+    ///
+    /// # Errors
+    /// [`PackError::UnsupportedBits`] for any that [`Self::ALL`] does not hold.
+    pub fn of_grid(found: u8) -> Result<Self, PackError> {
+        let unsupported = PackError::UnsupportedBits { found };
+        Self::ALL.into_iter().find(|bits| bits.0 == found).ok_or(unsupported)
+    }
 
     /// The width as a number.
     #[must_use]
@@ -66,7 +77,7 @@ impl TryFrom<u8> for Bits {
 
     fn try_from(found: u8) -> Result<Self, PackError> {
         match found {
-            2..=6 | 8 => Ok(Self(found)),
+            1..=6 | 8 => Ok(Self(found)),
             _ => Err(PackError::UnsupportedBits { found }),
         }
     }

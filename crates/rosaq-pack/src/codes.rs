@@ -24,6 +24,7 @@ pub fn pack(codes: &[u8], bits: Bits, out: &mut [u8]) {
     let expected = packed_len(codes.len(), bits);
     assert_eq!(out.len(), expected, "{} codes of {bits} bits: output length", codes.len());
     match bits.get() {
+        1 => pack_width::<1>(codes, out),
         2 => pack_width::<2>(codes, out),
         3 => pack_width::<3>(codes, out),
         4 => pack_width::<4>(codes, out),
@@ -41,6 +42,7 @@ pub fn unpack_into(packed: &[u8], bits: Bits, out: &mut [u8]) {
     let expected = packed_len(out.len(), bits);
     assert_eq!(packed.len(), expected, "{} codes of {bits} bits: input length", out.len());
     match bits.get() {
+        1 => unpack_width::<1>(packed, out),
         2 => unpack_width::<2>(packed, out),
         3 => unpack_width::<3>(packed, out),
         4 => unpack_width::<4>(packed, out),

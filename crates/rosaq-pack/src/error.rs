@@ -7,7 +7,9 @@
 #[non_exhaustive]
 pub enum PackError {
     /// A code width without kernels.
-    #[error("unsupported code width: expected 2, 3, 4, 5, 6 or 8 bits, found {found}")]
+    #[error(
+        "unsupported code width: expected 2, 3, 4, 5, 6 or 8 bits (1 in a trellis), found {found}"
+    )]
     UnsupportedBits {
         /// The width that was asked for.
         found: u8,

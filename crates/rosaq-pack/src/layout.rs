@@ -1,6 +1,6 @@
 //! Where each segment's parts lie, with every size computed in checked arithmetic.
 
-use crate::{PackError, Segment};
+use crate::{Bits, PackError, Segment, SegmentKind};
 
 /// Offsets of every segment and total lengths of every part of a packed linear.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +46,8 @@ impl Layout {
     /// Lays out a linear of `out_features x in_features` with these segments.
     ///
     /// # Errors
-    /// A [`PackError`] when the linear is empty, a segment is, the channels do not add up to
-    /// `in_features`, or a size overflows.
+    /// A [`PackError`] when the linear is empty, a segment is, a width is none for its kind, the
+    /// channels do not add up to `in_features`, or a size overflows.
     pub fn new(
         out_features: usize,
         in_features: usize,
@@ -70,6 +70,9 @@ fn check_segments(in_features: usize, segments: &[Segment]) -> Result<(), PackEr
         }
         if segment.kind.bits().is_some() && segment.group_size == 0 {
             return Err(PackError::ZeroField { segment: idx, field: "group_size" });
+        }
+        if let SegmentKind::Int { bits, .. } | SegmentKind::Codebook { bits, .. } = segment.kind {
+            Bits::of_grid(bits.get())?;
         }
         channels = channels.saturating_add(segment.channels);
     }

@@ -32,7 +32,7 @@ pub enum SegmentKind {
     /// The table has `2^window` levels, or two halves of `2^(window / 2)` whose levels are added:
     /// bits 0, 2, 4, ... of the state index the first, bits 1, 3, 5, ... the second.
     Trellis {
-        /// Width of a code: 2 to 6.
+        /// Width of a code: 1 to 6.
         bits: Bits,
         /// Width of a state: at most 12.
         window: u8,

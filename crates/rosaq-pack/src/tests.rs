@@ -38,7 +38,7 @@ fn check_round_trip(codes: &[u8], bits: Bits) {
 
 #[test]
 fn every_width_and_short_length_round_trips() {
-    for bits in Bits::ALL {
+    for bits in [Bits::ONE].into_iter().chain(Bits::ALL) {
         for n in 0..=67u8 {
             let codes: Vec<u8> =
                 (0..n).map(|i| i.wrapping_mul(37).wrapping_add(11) & bits.max_code()).collect();
@@ -55,8 +55,9 @@ fn a_code_out_of_range_is_a_panic_of_pack() {
 
 #[test]
 fn widths_outside_the_list_are_refused() {
-    for found in [0, 1, 7, 9, 16, 255] {
+    for found in [0, 7, 9, 16, 255] {
         assert_eq!(Bits::try_from(found), Err(PackError::UnsupportedBits { found }));
+        assert_eq!(Bits::of_grid(found), Err(PackError::UnsupportedBits { found }));
     }
 }
 
@@ -358,6 +359,7 @@ fn trellis_tables_are_checked() {
         PackedLinearBuilder::new(4).codebooks(codebooks()).segment(segment, values).build()
     };
     assert!(with(Bits::THREE, 8, 3).is_ok() && with(Bits::TWO, 12, 4).is_ok());
+    assert!(with(Bits::ONE, 8, 3).is_ok());
     for (bits, window, id) in
         [(Bits::THREE, 8, 4), (Bits::EIGHT, 8, 3), (Bits::FOUR, 3, 3), (Bits::TWO, 200, 3)]
     {

@@ -17,7 +17,7 @@ impl Grid {
     /// # Errors
     /// If `bits` is none of 2, 3, 4, 5, 6, 8.
     pub fn asymmetric(bits: u8) -> Result<Self, PackError> {
-        Ok(Self { bits: Bits::try_from(bits)?, symmetric: false })
+        Ok(Self { bits: Bits::of_grid(bits)?, symmetric: false })
     }
 
     /// A grid around zero.
@@ -25,7 +25,7 @@ impl Grid {
     /// # Errors
     /// If `bits` is none of 2, 3, 4, 5, 6, 8.
     pub fn symmetric(bits: u8) -> Result<Self, PackError> {
-        Ok(Self { bits: Bits::try_from(bits)?, symmetric: true })
+        Ok(Self { bits: Bits::of_grid(bits)?, symmetric: true })
     }
 
     /// Largest code, `2^bits - 1`.
