@@ -83,7 +83,8 @@ const ROWS: usize = 64;
 /// When the damped matrix is not positive definite in f64, damping is raised tenfold (at least to 1e-6) up to 1.
 ///
 /// Trellis segments name one of `trellis.codes`. Their codes run down the rows of a channel, so that the feedback along the channels
-/// stays what it is; a group's scale is fitted to the root mean square of its weights. Since they share the bits of their
+/// stays what it is; a group's scale is fitted to the root mean square of its weights, and that of all rows stretched by what
+/// lowers the errors of a sample of channels and by what feedback will add to the weights. Since they share the bits of their
 /// windows, a row's error can be lowered at the cost of its neighbours': the sum over all rows of the output error times
 /// `trellis.row_weights` is made small (rows that are rounded by themselves do not heed them). With mean squared errors at liberty
 /// to differ, that sum is proportional to the geometric mean of the weights, not to their mean.
