@@ -78,12 +78,14 @@ fn write_model() -> Model {
             ..BlockRotations::default()
         },
     };
-    let table = Matrix::zeros(3, 8);
+    let values = SegmentValues::F16(vec![f16::ONE; 24]);
+    let embedding = PackedLinearBuilder::new(3).segment(Segment::f16(8), values).build();
     let ends = ModelEnds {
-        embedding: table.clone(),
+        embedding: embedding.expect("valid"),
         final_norm: vec![1.0; 8],
         head_input: None,
-        head: Some(table),
+        head_basis: None,
+        head: Some(linear(Role::Head).weight),
     };
     write_ends_shard(dir.path(), &config, &ends, &[codebook()]).expect("valid");
     write_block_shard(dir.path(), &config, 0, &block).expect("valid");

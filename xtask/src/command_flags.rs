@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::flags::{
-    CalibrationFlags, MethodFlags, ModelFlags, OutputFlags, PresetName, TaskFlags, TextFlags,
-    parse_bits, parse_group_size, parse_target_bits,
+    CalibrationFlags, MethodFlags, ModelFlags, OutputFlags, PresetName, TableName, TaskFlags,
+    TextFlags, parse_bits, parse_group_size, parse_target_bits,
 };
 
 #[derive(Debug, Args)]
@@ -30,6 +30,9 @@ pub(crate) struct QuantizeFlags {
     pub(crate) group_size: usize,
     #[command(flatten)]
     pub(crate) settings: MethodFlags,
+    /// Numbers that embeddings and head are kept in
+    #[arg(long, default_value = "f16")]
+    pub(crate) embeddings: TableName,
     /// Directory to make [default: out/MODEL-METHOD-BITS]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

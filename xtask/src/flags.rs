@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rosaq_pipeline::{
-    Amount, CalibrationSet, EvalText, MethodSettings, OutputRotation, Part, Preset, TaskJob,
-    TokenWeighting,
+    Amount, CalibrationSet, EvalText, MethodSettings, OutputRotation, Part, Preset, TableWidth,
+    TaskJob, TokenWeighting,
 };
 
 use crate::command_flags::{
@@ -199,6 +199,23 @@ pub(crate) enum PresetName {
 impl From<PresetName> for Preset {
     fn from(PresetName::Paper: PresetName) -> Self {
         Self::Paper
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum TableName {
+    /// As they usually come
+    F16,
+    /// Rounded to nearest in groups of 128: half the size, nearly the same model
+    Int8,
+}
+
+impl From<TableName> for TableWidth {
+    fn from(name: TableName) -> Self {
+        match name {
+            TableName::F16 => Self::F16,
+            TableName::Int8 => Self::Int8,
+        }
     }
 }
 

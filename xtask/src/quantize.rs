@@ -48,8 +48,9 @@ fn job(flags: &QuantizeFlags) -> anyhow::Result<QuantizeJob> {
         _ => bail!("`--rotation` takes one placement here; `compare` takes several"),
     };
     let model = flags.model.path();
+    let tables = flags.embeddings.into();
     let target_bits = match flags.target_size {
-        Some(size) => Some(bits_for_size(&model, size.as_u64())?),
+        Some(size) => Some(bits_for_size(&model, size.as_u64(), tables)?),
         None => flags.target_bits,
     };
     let width = match (flags.target_size, target_bits) {
@@ -66,6 +67,7 @@ fn job(flags: &QuantizeFlags) -> anyhow::Result<QuantizeJob> {
     Ok(QuantizeJob {
         settings,
         method: flags.method.clone(),
+        tables,
         calibration: flags.calibration.set(),
         fresh: flags.fresh,
         model,

@@ -175,6 +175,33 @@ impl LinearHeader {
     }
 }
 
+/// The roles of the tables that a model's ends hold.
+pub(crate) fn table_roles(config: &ModelConfig) -> impl Iterator<Item = Role> {
+    let roles = [Some(Role::Embedding), (!config.tied_embeddings).then_some(Role::Head)];
+    roles.into_iter().flatten()
+}
+
+/// Demands that `tables` describes tables that the model has, in their shapes.
+pub(crate) fn check_tables(
+    path: &Path,
+    config: &ModelConfig,
+    tables: &BTreeMap<String, LinearHeader>,
+) -> Result<(), CheckpointError> {
+    for (module, table) in tables {
+        let (path, module) = (path.to_owned(), module.clone());
+        let mut roles = table_roles(config);
+        let Some(role) = roles.find(|&role| module_name(config, role, 0) == module) else {
+            return Err(CheckpointError::UnknownLinear { path, module });
+        };
+        let expected = config.linear_shape(role);
+        let found = [table.out_features, table.in_features];
+        if expected != found {
+            return Err(CheckpointError::LinearShape { path, module, expected, found });
+        }
+    }
+    Ok(())
+}
+
 /// Demands that `linears` describes exactly the linears of block `layer`, in their shapes.
 pub(crate) fn check_block_linears(
     path: &Path,

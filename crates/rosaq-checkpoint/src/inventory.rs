@@ -8,8 +8,8 @@ use rosaq_tensor::{DType, TensorError};
 
 use crate::CheckpointError;
 use crate::header::{
-    HEAD_INPUT, LinearHeader, OrderHeader, RotationNames, check_block_linears, codebook_name,
-    module_name,
+    HEAD_INPUT, LinearHeader, OrderHeader, RotationNames, check_block_linears, check_tables,
+    codebook_name, module_name, table_roles,
 };
 
 /// What a tensor's bytes count as.
@@ -82,23 +82,36 @@ pub(crate) fn block_slots(
     Ok(slots)
 }
 
-/// The tensors of the model's ends, with codebooks of these lengths.
-pub(crate) fn ends_slots(config: &ModelConfig, codebook_lens: &[usize]) -> Vec<Slot> {
-    let table =
-        |role| Slot::model(config.tensor_name(role, 0), DType::F16, &config.linear_shape(role));
+/// The tensors of the model's ends, whose packed tables are described by `tables`, with codebooks of these lengths.
+pub(crate) fn ends_slots(
+    path: &Path,
+    config: &ModelConfig,
+    tables: &BTreeMap<String, LinearHeader>,
+    codebook_lens: &[usize],
+) -> Result<Vec<Slot>, CheckpointError> {
+    check_tables(path, config, tables)?;
     let final_norm = config.tensor_name(Role::FinalNorm, 0);
     let mut slots = vec![
-        table(Role::Embedding),
         Slot::model(final_norm, DType::F32, &[config.hidden_size]),
         Slot::rotation(HEAD_INPUT.to_owned(), config.hidden_size),
     ];
-    if !config.tied_embeddings {
-        slots.push(table(Role::Head));
+    for role in table_roles(config) {
+        let module = module_name(config, role, 0);
+        match tables.get(&module) {
+            Some(table) => {
+                let parts = linear_slots(path, &module, table)?;
+                slots.extend(parts.into_iter().map(|slot| Slot { share: Share::Model, ..slot }));
+            }
+            None => {
+                let (name, shape) = (config.tensor_name(role, 0), config.linear_shape(role));
+                slots.push(Slot::model(name, DType::F16, &shape));
+            }
+        }
     }
     let codebooks = codebook_lens.iter().enumerate();
     slots
         .extend(codebooks.map(|(id, &len)| Slot::quantized(codebook_name(id), DType::F16, &[len])));
-    slots
+    Ok(slots)
 }
 
 /// Element type of the stored permutation of `in_features` channels.

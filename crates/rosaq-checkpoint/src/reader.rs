@@ -9,7 +9,7 @@ use rosaq_model::{
     BlockRotations, BlockWeights, HeadBasis, LINEAR_ROLES, LinearWeights, ModelConfig, ModelEnds,
     Role,
 };
-use rosaq_pack::{LinearSpec, PackedLinear, PackedParts};
+use rosaq_pack::{ChannelOrder, LinearSpec, PackedLinear, PackedParts, Segment};
 use rosaq_rotate::{randomized_basis, tied_head_input};
 use rosaq_tensor::{DType, Matrix, TensorView};
 
@@ -55,7 +55,7 @@ impl Checkpoint {
         }
         let index_path = path.join(INDEX_FILE);
         ShardIndex::read(&index_path)?.check(&index_path, &index)?;
-        let sizes = CheckpointSizes::count(std::iter::once(&ends).chain(&blocks));
+        let sizes = CheckpointSizes::count(&ends, &blocks);
         let path = path.to_owned();
         let mut checkpoint = Self { path, config, quantization, ends, blocks, codebooks, sizes };
         checkpoint.fill_in_orders()?;
@@ -125,11 +125,11 @@ impl Checkpoint {
         Ok(block)
     }
 
-    /// Loads embedding, final norm, head and the matrix at its input.
+    /// Loads embedding, final norm, head and the matrix at its input. Tables stay as they are packed.
     ///
     /// # Errors
     /// A [`CheckpointError`] for values that are NaN or infinite.
-    pub fn load_ends(&self) -> Result<ModelEnds, CheckpointError> {
+    pub fn load_ends(&self) -> Result<ModelEnds<PackedLinear>, CheckpointError> {
         let shard = &self.ends;
         let name = |role| self.config.tensor_name(role, 0);
         let norm = vector(shard, &name(Role::FinalNorm))?;
@@ -142,18 +142,31 @@ impl Checkpoint {
             }
         };
         let ends = ModelEnds {
-            embedding: shard.get(&name(Role::Embedding))?.to_matrix()?,
+            embedding: self.load_table(Role::Embedding)?,
             final_norm,
             head_input,
             head_basis,
             head: if self.config.tied_embeddings {
                 None
             } else {
-                Some(shard.get(&name(Role::Head))?.to_matrix()?)
+                Some(self.load_table(Role::Head)?)
             },
         };
         shard.release();
         Ok(ends)
+    }
+
+    fn load_table(&self, role: Role) -> Result<PackedLinear, CheckpointError> {
+        let (shard, module) = (&self.ends, module_name(&self.config, role, 0));
+        if let Some(header) = shard.linears.get(&module) {
+            return self.load_packed(shard, module.clone(), read_spec(shard, &module, header)?);
+        }
+        let [out_features, in_features] = self.config.linear_shape(role);
+        let segments = vec![Segment::f16(in_features)];
+        let spec =
+            LinearSpec { out_features, in_features, segments, order: ChannelOrder::Identity };
+        let f16 = shard.get(&self.config.tensor_name(role, 0))?.to_f16()?;
+        self.packed(shard, module, spec, PackedParts { f16, ..PackedParts::default() })
     }
 
     fn load_linear(
@@ -166,6 +179,17 @@ impl Checkpoint {
         let Some(spec) = self.quantization.linears.get(&module).cloned() else {
             return Err(CheckpointError::MissingLinear { path: self.path.clone(), module });
         };
+        let bias = shard.find(&format!("{module}.bias"));
+        let bias = bias.map(|view| view.to_f32()).transpose()?;
+        Ok(LinearWeights { weight: self.load_packed(shard, module, spec)?, bias })
+    }
+
+    fn load_packed(
+        &self,
+        shard: &Shard,
+        module: String,
+        spec: LinearSpec,
+    ) -> Result<PackedLinear, CheckpointError> {
         let part = |part: &str| shard.find(&format!("{module}.{part}"));
         let bytes = |name| part(name).map_or_else(Vec::new, |view| view.bytes.to_vec());
         let halves = |name| part(name).map_or(Ok(Vec::new()), |view| view.to_f16());
@@ -175,12 +199,19 @@ impl Checkpoint {
             zeros: bytes("zeros"),
             f16: halves("f16")?,
         };
-        let bias = part("bias").map(|view| view.to_f32()).transpose()?;
-        let weight =
-            PackedLinear::new(spec, parts, Arc::clone(&self.codebooks)).map_err(|source| {
-                CheckpointError::Packed { path: shard.path().to_owned(), module, source }
-            })?;
-        Ok(LinearWeights { weight, bias })
+        self.packed(shard, module, spec, parts)
+    }
+
+    fn packed(
+        &self,
+        shard: &Shard,
+        module: String,
+        spec: LinearSpec,
+        parts: PackedParts,
+    ) -> Result<PackedLinear, CheckpointError> {
+        PackedLinear::new(spec, parts, Arc::clone(&self.codebooks)).map_err(|source| {
+            CheckpointError::Packed { path: shard.path().to_owned(), module, source }
+        })
     }
 
     /// Compares the two descriptions of every linear and puts stored permutations into place.

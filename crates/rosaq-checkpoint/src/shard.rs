@@ -24,7 +24,7 @@ pub(crate) struct Shard {
     metadata: BTreeMap<String, String>,
     tensors: BTreeMap<String, TensorEntry>,
     slots: Vec<Slot>,
-    /// Descriptions of the linears, none in the shard of the model's ends.
+    /// Descriptions of the linears; of packed tables in the shard of the model's ends.
     pub(crate) linears: BTreeMap<String, LinearHeader>,
 }
 
@@ -44,11 +44,8 @@ impl Shard {
     /// Opens the shard of the model's ends.
     pub(crate) fn open_ends(dir: &Path, config: &ModelConfig) -> Result<Self, CheckpointError> {
         let mut shard = Self::open(&dir.join(shard_name(0, config.n_layers)))?;
-        if let Some(module) = shard.linears.keys().next() {
-            let (path, module) = (shard.path().to_owned(), module.clone());
-            return Err(CheckpointError::UnknownLinear { path, module });
-        }
-        shard.slots = ends_slots(config, &shard.codebook_lens()?);
+        let codebook_lens = shard.codebook_lens()?;
+        shard.slots = ends_slots(shard.path(), config, &shard.linears, &codebook_lens)?;
         if shard.head_basis()?.is_some()
             && (!config.tied_embeddings || shard.find(HEAD_INPUT).is_some())
         {

@@ -23,13 +23,15 @@ pub struct CheckpointSizes {
 impl CheckpointSizes {
     /// Counts checked shards.
     #[expect(clippy::cast_precision_loss, reason = "averages of counts far below 2^53")]
-    pub(crate) fn count<'a>(shards: impl Iterator<Item = &'a Shard>) -> Self {
+    pub(crate) fn count(ends: &Shard, blocks: &[Shard]) -> Self {
         let (mut weights, mut bits, mut stored_bytes, mut total_bytes) = (0, 0, 0, 0);
-        for shard in shards {
-            // No overflow: a checked shard holds at least two bits of file for every weight.
+        for shard in blocks {
+            // No overflow: a checked shard holds at least a bit of file for every weight.
             let shape = |l: &LinearHeader| l.out_features as u64 * l.in_features as u64;
             weights += shard.linears.values().map(shape).sum::<u64>();
             bits += shard.linears.values().map(LinearHeader::weight_bits).sum::<u64>();
+        }
+        for shard in std::iter::once(ends).chain(blocks) {
             let quantized = shard.tensors().filter(|(slot, _)| slot.share == Share::Quantized);
             stored_bytes += quantized.map(|(_, tensor)| tensor.bytes.len() as u64).sum::<u64>();
             total_bytes += shard.file_len();

@@ -173,7 +173,7 @@ fn random_block(
 #[derive(Debug, Clone, PartialEq)]
 struct Content {
     blocks: Vec<BlockWeights<PackedLinear>>,
-    ends: ModelEnds,
+    ends: ModelEnds<PackedLinear>,
     codebooks: Vec<Vec<f16>>,
 }
 
@@ -193,13 +193,21 @@ impl Content {
             shortcut_mlp: Some(random.matrix(square)),
             down_hadamard: Some(8),
         };
-        let table = config.linear_shape(Role::Embedding);
+        // A table of f16 values is one tensor, a packed one has parts.
+        let [out, channels] = config.linear_shape(Role::Embedding);
+        let segment = match config.tied_embeddings {
+            true => Segment::symmetric(channels, Bits::EIGHT, 8),
+            false => Segment::f16(channels),
+        };
+        let table = |random: &mut Random| {
+            random.linear(out, &[segment], ChannelOrder::Identity, &codebooks)
+        };
         let ends = ModelEnds {
-            embedding: random.matrix(table),
+            embedding: table(&mut random),
             final_norm: random.floats(config.hidden_size),
             head_input: config.tied_embeddings.then(|| random.matrix(square)),
             head_basis: None,
-            head: (!config.tied_embeddings).then(|| random.matrix(table)),
+            head: (!config.tied_embeddings).then(|| table(&mut random)),
         };
         Self { blocks, ends, codebooks: codebooks.to_vec() }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use half::f16;
 use rosaq_model::{BlockWeights, LINEAR_ROLES, LinearWeights, ModelConfig, ModelEnds, Role};
-use rosaq_pack::{ChannelOrder, PackedLinear};
+use rosaq_pack::{ChannelOrder, PackedLinear, Segment};
 use rosaq_tensor::{DType, Matrix, TensorData, TensorError, f32_to_f16_bytes, write_safetensors};
 
 use crate::CheckpointError;
@@ -64,8 +64,9 @@ pub fn write_block_shard(
 
 /// Writes embedding, final norm, head and codebooks as the first shard into the directory `dir`.
 ///
-/// Tables and the head's input matrix are rounded to f16, the norm is kept in f32. `codebooks` are
-/// those that the model's linears name by index, empty if they name none.
+/// A table of f16 values alone is written as one tensor, any other as the parts of a linear. The head's
+/// input matrix is rounded to f16, the norm is kept in f32. `codebooks` are those that the model's
+/// linears name by index, empty if they name none.
 ///
 /// # Errors
 /// A [`CheckpointError`] for shapes that `config` does not announce, a head beside tied embeddings
@@ -73,12 +74,12 @@ pub fn write_block_shard(
 pub fn write_ends_shard(
     dir: &Path,
     config: &ModelConfig,
-    ends: &ModelEnds,
+    ends: &ModelEnds<PackedLinear>,
     codebooks: &[Vec<f16>],
 ) -> Result<(), CheckpointError> {
     let path = dir.join(shard_name(0, config.n_layers));
     let mut shard = ShardBuilder::new(&path);
-    shard.add_matrix(config.tensor_name(Role::Embedding, 0), &ends.embedding)?;
+    shard.add_table(config, Role::Embedding, &ends.embedding);
     let norm = ends.head_basis.as_ref().map_or(&ends.final_norm, |basis| &basis.gain);
     shard.add_f32(config.tensor_name(Role::FinalNorm, 0), norm)?;
     match &ends.head_basis {
@@ -86,13 +87,14 @@ pub fn write_ends_shard(
         None => shard.add_rotation(HEAD_INPUT.to_owned(), ends.head_input.as_ref())?,
     }
     if let Some(head) = &ends.head {
-        shard.add_matrix(config.tensor_name(Role::Head, 0), head)?;
+        shard.add_table(config, Role::Head, head);
     }
     for (id, levels) in codebooks.iter().enumerate() {
         shard.add_f16(codebook_name(id), vec![levels.len()], levels);
     }
     let codebook_lens: Vec<usize> = codebooks.iter().map(Vec::len).collect();
-    shard.write(&ends_slots(config, &codebook_lens), None)
+    let slots = ends_slots(&path, config, &shard.linears, &codebook_lens)?;
+    shard.write(&slots, None)
 }
 
 /// The codebooks that the block's linears share, `None` if no linear uses any.
@@ -163,13 +165,32 @@ impl<'a> ShardBuilder<'a> {
         matrix.map_or(Ok(()), |matrix| self.add_matrix(name, matrix))
     }
 
-    /// Adds the parts that are not empty.
+    /// Adds embeddings or head.
+    fn add_table(&mut self, config: &ModelConfig, role: Role, table: &'a PackedLinear) {
+        if *table.segments == [Segment::f16(table.in_features)]
+            && table.order == ChannelOrder::Identity
+        {
+            let shape = vec![table.out_features, table.in_features];
+            self.add_f16(config.tensor_name(role, 0), shape, &table.f16);
+        } else {
+            self.add_parts(&module_name(config, role, 0), table);
+        }
+    }
+
     fn add_linear(
         &mut self,
         module: &str,
         linear: &'a LinearWeights<PackedLinear>,
     ) -> Result<(), CheckpointError> {
-        let LinearWeights { weight, bias } = linear;
+        self.add_parts(module, &linear.weight);
+        match &linear.bias {
+            Some(bias) => self.add_f32(format!("{module}.bias"), bias),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds the parts of a packed matrix that are not empty.
+    fn add_parts(&mut self, module: &str, weight: &'a PackedLinear) {
         let layout = weight.layout();
         let name = |part: &str| format!("{module}.{part}");
         for (part, bytes) in [("codes", &weight.codes), ("zeros", &weight.zeros)] {
@@ -195,11 +216,7 @@ impl<'a> ShardBuilder<'a> {
                 channel_bytes(order, dtype).into(),
             );
         }
-        if let Some(bias) = bias {
-            self.add_f32(name("bias"), bias)?;
-        }
         self.linears.insert(module.to_owned(), LinearHeader::of(&weight.spec()));
-        Ok(())
     }
 
     /// Checks the tensors against `slots` and writes them.

@@ -135,11 +135,11 @@ pub struct HeadBasis {
     pub gain: Vec<f32>,
 }
 
-/// What stands before the first and after the last block.
+/// What stands before the first and after the last block; tables are dense or packed.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ModelEnds {
+pub struct ModelEnds<T = Matrix> {
     /// Token embeddings, `[vocab_size, hidden_size]`.
-    pub embedding: Matrix,
+    pub embedding: T,
     /// Gain of the last norm, `[hidden_size]`.
     pub final_norm: Vec<f32>,
     /// Matrix `[hidden_size, hidden_size]` applied to the head's input, for rotated models that keep a shared table.
@@ -147,13 +147,30 @@ pub struct ModelEnds {
     /// What `head_input` is made of, where a seed and the norm's gain say it all.
     pub head_basis: Option<HeadBasis>,
     /// The head, `[vocab_size, hidden_size]`; `None` when it is the embedding table.
-    pub head: Option<Matrix>,
+    pub head: Option<T>,
 }
 
-impl ModelEnds {
-    /// The matrix that turns the head's input into logits.
+impl<T> ModelEnds<T> {
+    /// The table that turns the head's input into logits.
     #[must_use]
-    pub fn head_table(&self) -> &Matrix {
+    pub fn head_table(&self) -> &T {
         self.head.as_ref().unwrap_or(&self.embedding)
+    }
+
+    /// The same with tables of another form.
+    ///
+    /// # Errors
+    /// The first that `one` gives.
+    pub fn try_map<U, E>(
+        self,
+        mut one: impl FnMut(Role, T) -> Result<U, E>,
+    ) -> Result<ModelEnds<U>, E> {
+        Ok(ModelEnds {
+            embedding: one(Role::Embedding, self.embedding)?,
+            final_norm: self.final_norm,
+            head_input: self.head_input,
+            head_basis: self.head_basis,
+            head: self.head.map(|head| one(Role::Head, head)).transpose()?,
+        })
     }
 }

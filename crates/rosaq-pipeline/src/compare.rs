@@ -20,8 +20,8 @@ use crate::variant::{Variant, differences, directory_name};
 use crate::workdir::{lock, remove_dir};
 use crate::{
     CalibrationSet, EvalModel, EvalText, EvalTokens, Evaluation, Keep, PipelineError, Progress,
-    QuantizeJob, QuantizeReport, Reference, Stopwatch, TaskJob, TaskQuestions, quantize,
-    write_report,
+    QuantizeJob, QuantizeReport, Reference, Stopwatch, TableWidth, TaskJob, TaskQuestions,
+    quantize, write_report,
 };
 
 /// A comparison.
@@ -193,6 +193,7 @@ impl Run<'_> {
         let (job, s, name) = (self.job, &variant.settings, directory_name(variant));
         self.progress.say(&format!("== {name}"));
         let one = QuantizeJob {
+            tables: TableWidth::F16,
             model: job.model.clone(),
             method: variant.method.clone(),
             settings: s.clone(),

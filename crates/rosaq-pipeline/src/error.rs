@@ -10,6 +10,7 @@ use rosaq_learn::LearnError;
 use rosaq_methods::MethodError;
 use rosaq_model::ModelError;
 use rosaq_pack::PackError;
+use rosaq_quant::QuantError;
 use rosaq_runtime::RuntimeError;
 use rosaq_tasks::TaskError;
 use rosaq_tensor::TensorError;
@@ -46,6 +47,14 @@ pub enum PipelineError {
         asked: u64,
         /// What is not quantized.
         others: u64,
+    },
+    /// Embeddings or head cannot be stored.
+    #[error("tensor `{tensor}`: {source}")]
+    Table {
+        /// Its name in the checkpoint.
+        tensor: String,
+        /// Why.
+        source: QuantError,
     },
     /// Gradients could not be taken.
     #[error(transparent)]

@@ -11,9 +11,10 @@ use serde::Serialize;
 
 use crate::bases::Bases;
 use crate::calibrate::{StatsDir, calibrate};
+use crate::online::{online_operations, product_operations};
 use crate::quantize::{Keys, calibration_tokens};
 use crate::sensitivity::{kept_fisher, sensitivity};
-use crate::{PipelineError, Progress, QuantizeJob};
+use crate::{PipelineError, Progress, QuantizeJob, TableWidth};
 
 /// A prediction.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -30,6 +31,10 @@ pub struct Estimate {
     pub disk_bytes: u64,
     /// Floating-point operations of calibration and quantization.
     pub operations: f64,
+    /// Operations a token at run time beside the linears: rotations that are not absorbed, transforms.
+    pub online_operations: f64,
+    /// The same over those of all linears and the head.
+    pub online_share: f64,
     /// Share of the residual's activation energy in the f16 channels, averaged over sampled sites.
     pub energy_kept: Option<f64>,
     /// Tokens on which that was measured.
@@ -80,15 +85,16 @@ pub fn estimate(
     let bits_per_weight = (8 * packed) as f64 / config.quantizable_weights() as f64;
     let statistics = if needs.any { statistics_bytes(config) } else { 0 };
     let hidden = (calibration_tokens_len * config.hidden_size * 4) as u64;
-    let tables = crate::quantize::f16_bytes(config) - 2 * config.quantizable_weights();
-    let total_bytes = packed + tables + small_parts_bytes(config);
+    let total_bytes = packed + job.tables.bytes(config) + small_parts_bytes(config);
     Ok(Estimate {
         bits_per_weight,
         weight_bits,
         total_bytes,
-        peak_bytes: peak_bytes(config, hidden, statistics, tables),
+        peak_bytes: peak_bytes(config, hidden, statistics),
         disk_bytes: total_bytes + statistics + hidden,
         operations: operations(config, &plan, calibration_tokens_len, job.calibration.length),
+        online_operations: online_operations(config, &plan),
+        online_share: online_operations(config, &plan) / product_operations(config),
         energy_kept,
         sample_tokens,
         expected_kl,
@@ -113,16 +119,20 @@ fn known_sensitivity(
     fisher.map(|fisher| sensitivity(source, plan, &stats, &fisher)).transpose()
 }
 
-/// The average that the linears of the model at `path` may take for its weights to take `total_bytes`, embeddings and all:
-/// stored bits a weight.
+/// The average that the linears of the model at `path` may take for its weights to take `total_bytes`, embeddings and all,
+/// these stored as `tables` says: stored bits a weight.
 ///
 /// # Errors
 /// A model that cannot be opened; a size that its embeddings alone exceed.
-pub fn bits_for_size(path: &Path, total_bytes: u64) -> Result<f64, PipelineError> {
+pub fn bits_for_size(
+    path: &Path,
+    total_bytes: u64,
+    tables: TableWidth,
+) -> Result<f64, PipelineError> {
     let source = SourceModel::open(path)?;
     let config = source.config();
     let weights = config.quantizable_weights();
-    let others = crate::quantize::f16_bytes(config) - 2 * weights + small_parts_bytes(config);
+    let others = tables.bytes(config) + small_parts_bytes(config);
     match total_bytes.checked_sub(others) {
         Some(left) => Ok((8 * left) as f64 / weights as f64),
         None => Err(PipelineError::SizeTooSmall { asked: total_bytes, others }),
@@ -184,7 +194,7 @@ fn site_widths(config: &ModelConfig) -> [u64; 4] {
 
 /// The larger of the two stages: hidden states, a block in f32, whole Grams and one batch of activations; or a block in
 /// f32 and f64 with its Grams; or the tables.
-fn peak_bytes(config: &ModelConfig, hidden: u64, statistics: u64, tables_f16: u64) -> u64 {
+fn peak_bytes(config: &ModelConfig, hidden: u64, statistics: u64) -> u64 {
     let block = 4 * config.quantizable_weights() / config.n_layers as u64;
     let grams =
         if statistics == 0 { 0 } else { site_widths(config).map(|d| d * d * 8).iter().sum() };
@@ -194,7 +204,7 @@ fn peak_bytes(config: &ModelConfig, hidden: u64, statistics: u64, tables_f16: u6
     let base = 50 << 20; // program and tokenizer
     let calibrating = hidden + block + grams + activations;
     let quantizing = 2 * block + 2 * grams;
-    base + calibrating.max(quantizing).max(tables_f16 * 2 + tables_f16)
+    base + calibrating.max(quantizing).max(3 * TableWidth::F16.bytes(config))
 }
 
 /// Processor seconds that the unavoidable products would take at `rate` (1e9 operations per second and core): forward pass,

@@ -10,6 +10,8 @@ use rosaq_saliency::SaliencyRule;
 use rosaq_text::{TextError, TokenWindows, Tokenizer, calibration_windows};
 use serde_json::{Map, Value, json};
 
+use crate::TableWidth;
+
 /// How many windows are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Amount {
@@ -60,6 +62,8 @@ pub struct QuantizeJob {
     pub method: String,
     /// Its settings.
     pub settings: MethodSettings,
+    /// How embeddings and head are stored.
+    pub tables: TableWidth,
     /// The calibration set.
     pub calibration: CalibrationSet,
     /// The directory to be made.
@@ -76,6 +80,9 @@ impl QuantizeJob {
         let mut map = Map::new();
         let mut put = |key: &str, value: Value| drop(map.insert(key.to_owned(), value));
         describe_width(s, plan, &mut put);
+        if self.tables != TableWidth::F16 {
+            put("embeddings", json!(self.tables.name()));
+        }
         if !s.without.is_empty() {
             let parts = s.without.iter().map(ToString::to_string);
             put("without", json!(parts.collect::<Vec<_>>()));

@@ -14,6 +14,7 @@ mod fingerprint;
 mod job;
 mod kept_reference;
 mod learned;
+mod online;
 mod paper;
 mod present;
 mod progress;
@@ -21,6 +22,7 @@ mod quantize;
 mod report;
 mod scored;
 mod sensitivity;
+mod tables;
 mod task_columns;
 mod task_eval;
 #[cfg(test)]
@@ -32,7 +34,7 @@ mod variant;
 mod verify;
 mod workdir;
 
-pub use bench::{KernelBench, KernelRow, bench_kernels};
+pub use bench::{KernelBench, KernelRow, TransformRow, bench_kernels};
 pub use calibrate::StatsDir;
 pub use channels::{Channel, SiteChannels, attention_channels};
 pub use compare::{CompareJob, CompareRow, Comparison, RowOrder, SharedStatistics, compare};
@@ -59,6 +61,7 @@ pub use rosaq_saliency::SaliencyRule;
 pub use rosaq_tasks::{
     GroupScore, Measure, Metric, ScoredQuestion, TaskScore, common_sense_average,
 };
+pub use tables::TableWidth;
 pub use task_columns::{TaskColumn, columns};
 pub use task_eval::{Keep, TaskJob, TaskQuestions, TaskScores};
 pub use threads::use_threads;

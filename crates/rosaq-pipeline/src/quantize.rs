@@ -25,7 +25,7 @@ use crate::sensitivity::{fisher, sensitivity};
 use crate::tokens::{source_tokenizer, warn_of_length, write_tokenizer_files};
 use crate::usage::{StageTime, Stopwatch, peak_rss_bytes};
 use crate::workdir::{WorkDir, remove_leftovers};
-use crate::{PipelineError, Progress, QuantizeJob, SharedStatistics};
+use crate::{PipelineError, Progress, QuantizeJob, SharedStatistics, TableWidth};
 
 /// Quantizes a model as `job` says. `shared` names a directory of calibration statistics that several methods use;
 /// otherwise they live and go with the job's work directory.
@@ -132,7 +132,9 @@ impl Prepared<'_> {
         let watch = Stopwatch::start();
         let (requirements, findings) = (self.requirements, work.root());
         let fisher = outputs.as_ref();
-        let run = Run { source, plan, stats: &stats, requirements, fisher, staging, findings };
+        let stats = &stats;
+        let tables = job.tables;
+        let run = Run { source, plan, stats, requirements, fisher, tables, staging, findings };
         run.write_all(&bases, progress)?;
         let mut settings = job.settings_json(plan);
         settings.insert("fingerprint".to_owned(), json!(hex(&keys.job)));
@@ -171,7 +173,10 @@ impl Keys {
             }
             None => model,
         };
-        let settings = format!("{:?}", job.settings);
+        let mut settings = format!("{:?}", job.settings);
+        if job.tables != TableWidth::F16 {
+            settings.push_str(job.tables.name());
+        }
         Ok(Self { calibration, job: job_fingerprint(&calibration, &job.method, &settings) })
     }
 }
@@ -254,9 +259,7 @@ fn build_report(
 
 /// Bytes of the whole model in f16: what the size is compared with.
 pub(crate) fn f16_bytes(config: &ModelConfig) -> u64 {
-    let tables = if config.tied_embeddings { 1 } else { 2 };
-    let table = (config.vocab_size * config.hidden_size) as u64;
-    2 * (config.quantizable_weights() + tables * table)
+    2 * config.quantizable_weights() + TableWidth::F16.bytes(config)
 }
 
 /// One run over the blocks.
@@ -267,6 +270,7 @@ struct Run<'a> {
     requirements: Requirements,
     /// What each output counts, where the method asks for it.
     fisher: Option<&'a OutputFisher>,
+    tables: TableWidth,
     staging: &'a Path,
     /// Where findings are kept.
     findings: &'a Path,
@@ -315,9 +319,11 @@ impl Run<'_> {
     }
 
     fn write_ends(&self, bases: &Bases<'_>) -> Result<(), PipelineError> {
+        let config = self.source.config();
         let ends = bases.rotated_ends(self.source.load_ends()?)?;
         self.source.release();
-        write_ends_shard(self.staging, self.source.config(), &ends, self.plan.codes.levels())?;
+        let ends = self.tables.pack(config, ends)?;
+        write_ends_shard(self.staging, config, &ends, self.plan.codes.levels())?;
         Ok(())
     }
 }

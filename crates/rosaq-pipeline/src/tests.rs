@@ -10,7 +10,7 @@ use rosaq_rotate::Placement;
 
 use crate::quantize::{Keys, calibration_tokens};
 use crate::workdir::WorkDir;
-use crate::{Amount, CalibrationSet, PipelineError, Progress, QuantizeJob, quantize};
+use crate::{Amount, CalibrationSet, PipelineError, Progress, QuantizeJob, TableWidth, quantize};
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures")).join(name)
@@ -19,6 +19,7 @@ fn fixture(name: &str) -> PathBuf {
 fn job(model: &Path, method: &str, bits: u8, out: &Path) -> QuantizeJob {
     let path = fixture("text/calibration.txt");
     QuantizeJob {
+        tables: TableWidth::F16,
         model: model.to_owned(),
         method: method.to_owned(),
         settings: MethodSettings::new(bits, 128).unwrap(),

@@ -14,11 +14,14 @@ use rosaq_methods::{
     quantize_block,
 };
 use rosaq_model::{BlockWeights, SourceModel};
+use rosaq_pack::{ChannelOrder, Segment};
+use rosaq_quant::pack_nearest;
 use rosaq_rotate::{
     Placement, ResidualBases, rotate_block, rotate_down_input, rotate_ends, rotate_value_heads,
     scale_attention_input, scale_down_input, scale_heads_output, scale_mlp_input,
 };
 use rosaq_runtime::{Batch, BlockContext, Blocks, LoadedBlock, Model, RopeTable, Workspace};
+use rosaq_tensor::Matrix;
 use serde_json::Map;
 
 const IDS: [u32; 40] = [
@@ -135,8 +138,10 @@ fn quantize_in_memory(
         rotate_ends(&mut ends, placement, bases_of(0).attention.as_ref(), last.as_ref());
     }
     ends.head_input.iter_mut().for_each(rosaq_quant::round_to_f16);
-    rosaq_quant::round_to_f16(&mut ends.embedding);
-    ends.head.iter_mut().for_each(rosaq_quant::round_to_f16);
+    let table = |_, table: Matrix| {
+        pack_nearest(&table, &[Segment::f16(table.cols)], ChannelOrder::Identity)
+    };
+    let ends = ends.try_map(table).unwrap();
     write_ends_shard(dir, &config, &ends, plan.codes.levels()).unwrap();
     finish(dir, &config, method, Map::new()).unwrap();
     Model::from_parts(config, ends, Blocks::Packed(packed))

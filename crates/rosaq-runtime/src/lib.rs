@@ -3,6 +3,7 @@
 
 mod attention;
 mod block;
+mod ends;
 mod error;
 mod kv_cache;
 mod linear;
@@ -13,6 +14,7 @@ mod tree;
 mod workspace;
 
 pub use block::{Batch, BlockContext, forward_block};
+pub use ends::Ends;
 pub use error::RuntimeError;
 pub use kv_cache::{KvCache, LayerCache};
 pub use linear::LinearOp;

@@ -12,6 +12,8 @@ use crate::workspace::sized;
 pub trait LinearOp: Sync {
     /// Output features.
     fn out_features(&self) -> usize;
+    /// Input features.
+    fn in_features(&self) -> usize;
     /// `out = x wᵀ` for stored weights `w` `[out, in]`: `x` row-major `[tokens, in]` in the model's channel order, `out`
     /// row-major `[tokens, out]`. Accumulates in f32. The result does not depend on the number of threads.
     fn apply(&self, tokens: usize, x: &[f32], out: &mut [f32]);
@@ -20,6 +22,10 @@ pub trait LinearOp: Sync {
 impl LinearOp for Matrix {
     fn out_features(&self) -> usize {
         self.rows
+    }
+
+    fn in_features(&self) -> usize {
+        self.cols
     }
 
     fn apply(&self, tokens: usize, x: &[f32], out: &mut [f32]) {
@@ -32,6 +38,10 @@ impl LinearOp for Matrix {
 impl LinearOp for PackedLinear {
     fn out_features(&self) -> usize {
         self.out_features
+    }
+
+    fn in_features(&self) -> usize {
+        self.in_features
     }
 
     fn apply(&self, tokens: usize, x: &[f32], out: &mut [f32]) {

@@ -3,18 +3,14 @@
 use std::path::Path;
 
 use rosaq_checkpoint::Checkpoint;
-use rosaq_model::{
-    ActivationObserver, BlockWeights, IgnoreActivations, ModelConfig, ModelEnds, ModelError,
-    SourceModel,
-};
+use rosaq_model::{ActivationObserver, BlockWeights, IgnoreActivations, ModelConfig, SourceModel};
 use rosaq_pack::PackedLinear;
 use rosaq_tensor::Matrix;
 
 use crate::RuntimeError;
 use crate::block::{Batch, BlockContext, forward_block};
+use crate::ends::Ends;
 use crate::kv_cache::{KvCache, LayerCache};
-use crate::linear::LinearOp;
-use crate::rms_norm::{apply_gain, normalize};
 use crate::rope::RopeTable;
 use crate::workspace::Workspace;
 
@@ -69,7 +65,7 @@ impl LoadedBlock<'_> {
 #[derive(Debug)]
 pub struct Model {
     config: ModelConfig,
-    ends: ModelEnds,
+    ends: Ends,
     blocks: Blocks,
 }
 
@@ -83,7 +79,7 @@ impl Model {
     /// # Errors
     /// As [`SourceModel::load_ends`].
     pub fn streamed(source: SourceModel) -> Result<Self, RuntimeError> {
-        let ends = source.load_ends()?;
+        let ends = source.load_ends()?.into();
         source.release();
         Ok(Self { config: source.config().clone(), ends, blocks: Blocks::Streamed(source) })
     }
@@ -97,14 +93,14 @@ impl Model {
         let config = checkpoint.config().clone();
         let blocks: Result<Vec<_>, _> =
             (0..config.n_layers).map(|layer| checkpoint.load_block(layer)).collect();
-        let ends = checkpoint.load_ends()?;
+        let ends = checkpoint.load_ends()?.into();
         Ok(Self { config, ends, blocks: Blocks::Packed(blocks?) })
     }
 
     /// A model from parts in memory.
     #[must_use]
-    pub fn from_parts(config: ModelConfig, ends: ModelEnds, blocks: Blocks) -> Self {
-        Self { config, ends, blocks }
+    pub fn from_parts(config: ModelConfig, ends: impl Into<Ends>, blocks: Blocks) -> Self {
+        Self { config, ends: ends.into(), blocks }
     }
 
     /// The configuration.
@@ -134,16 +130,7 @@ impl Model {
     /// # Errors
     /// Ids outside the vocabulary.
     pub fn embed(&self, tokens: impl Iterator<Item = u32>) -> Result<Vec<f32>, RuntimeError> {
-        let table = &self.ends.embedding;
-        let mut hidden = Vec::new();
-        for id in tokens {
-            if id as usize >= table.rows {
-                let vocab_size = table.rows;
-                return Err(ModelError::TokenOutOfRange { id, vocab_size }.into());
-            }
-            hidden.extend_from_slice(table.row(id as usize));
-        }
-        Ok(hidden)
+        self.ends.embed(tokens)
     }
 
     /// Hidden states after the last block for every token of `windows`, row-major `[tokens, hidden_size]`. Windows are
@@ -177,17 +164,7 @@ impl Model {
 
     /// Logits, row-major `[tokens, vocab_size]`, of `hidden` as [`Self::final_hidden`] gives it.
     pub fn logits_into(&self, hidden: &[f32], out: &mut [f32]) {
-        let d = self.config.hidden_size;
-        let mut x = vec![0.0; hidden.len()];
-        normalize(hidden, d, self.config.rms_norm_eps, &mut x);
-        apply_gain(&mut x, &self.ends.final_norm);
-        let tokens = hidden.len() / d;
-        if let Some(m) = &self.ends.head_input {
-            let mut turned = vec![0.0; tokens * m.rows];
-            m.apply(tokens, &x, &mut turned);
-            x = turned;
-        }
-        self.ends.head_table().apply(tokens, &x, out);
+        self.ends.logits_into(hidden, self.config.rms_norm_eps, out);
     }
 
     /// Logits of one sequence, `[tokens, vocab_size]`.
@@ -196,7 +173,7 @@ impl Model {
     /// As [`Self::final_hidden`].
     pub fn logits(&self, tokens: &[u32]) -> Result<Matrix, RuntimeError> {
         let hidden = self.final_hidden(&[tokens], &|_| ())?;
-        let mut logits = Matrix::zeros(tokens.len(), self.ends.head_table().rows);
+        let mut logits = Matrix::zeros(tokens.len(), self.ends.vocab_size());
         self.logits_into(&hidden, &mut logits.data);
         Ok(logits)
     }
@@ -219,7 +196,7 @@ impl Model {
             block.forward(context, &mut hidden, Some(layer_cache), observer, &mut workspace);
         }
         cache.tokens += tokens.len();
-        let mut logits = Matrix::zeros(tokens.len(), self.ends.head_table().rows);
+        let mut logits = Matrix::zeros(tokens.len(), self.ends.vocab_size());
         self.logits_into(&hidden, &mut logits.data);
         Ok(logits)
     }

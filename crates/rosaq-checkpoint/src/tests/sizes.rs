@@ -57,7 +57,7 @@ fn sizes_of(
         down: linear(Role::Down),
         rotations,
     };
-    let embedding = Matrix::zeros(32, 576);
+    let embedding = plain(32, &[Segment::f16(576)], ChannelOrder::Identity).weight;
     let ends = ModelEnds {
         embedding,
         final_norm: vec![1.0; 576],

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rosaq_pipeline::{
     Amount, CalibrationSet, EvalModel, EvalText, Evaluation, MethodSettings, Progress, QuantizeJob,
-    QuantizeReport, Reference, TokenWeighting, quantize,
+    QuantizeReport, Reference, TableWidth, TokenWeighting, quantize,
 };
 use rosaq_tensor::Matrix;
 
@@ -17,6 +17,7 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 /// A job on `model` with a small calibration set.
 pub(crate) fn job(model: &Path, method: &str, bits: u8, out: &Path) -> QuantizeJob {
     QuantizeJob {
+        tables: TableWidth::F16,
         model: model.to_owned(),
         method: method.to_owned(),
         settings: MethodSettings::new(bits, 128).expect("a known width"),
