@@ -1,7 +1,7 @@
 //! `cargo xtask bench-kernels`.
 
 use anyhow::bail;
-use rosaq_pipeline::{KernelRow, bench_kernels};
+use rosaq_pipeline::{KernelRow, TransformRow, bench_kernels};
 use serde_json::json;
 
 use crate::Outcome;
@@ -18,6 +18,7 @@ pub(crate) fn run(flags: &BenchFlags) -> anyhow::Result<Outcome> {
     if flags.output.json {
         print_json(&json!({
             "read_gb_per_s": bench.read_gb_per_s, "gemm_gflop_per_s": bench.gemm_gflop_per_s, "rows": bench.rows,
+            "transforms": bench.transforms,
         }))?;
         return Ok(Outcome::Done);
     }
@@ -32,11 +33,21 @@ pub(crate) fn run(flags: &BenchFlags) -> anyhow::Result<Outcome> {
         "GFLOP/s",
         "of f32 GEMM",
     ];
+    let transform = |row: &TransformRow| {
+        vec![
+            row.points.to_string(),
+            row.channels.to_string(),
+            format!("{:.2}", row.seconds * 1e6),
+            format!("{:.2}", row.share_of_gemv * 100.0),
+        ]
+    };
+    let of_transforms = ["transform, points", "channels", "us a token", "% of the fastest gemv"];
     print_text(&format!(
-        "one thread: reads {:.1} GB/s, multiplies f32 at {:.1} GFLOP/s\n{}",
+        "one thread: reads {:.1} GB/s, multiplies f32 at {:.1} GFLOP/s\n{}\n{}",
         bench.read_gb_per_s,
         bench.gemm_gflop_per_s,
-        table(&header, bench.rows.iter().map(cells))
+        table(&header, bench.rows.iter().map(cells)),
+        table(&of_transforms, bench.transforms.iter().map(transform)),
     ))?;
     Ok(Outcome::Done)
 }

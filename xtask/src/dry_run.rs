@@ -31,6 +31,11 @@ pub(crate) fn run(
         row("disk while working, MB", megabytes(e.disk_bytes)),
         row("operations, 10^12", format!("{:.2}", e.operations / 1e12)),
     ];
+    if e.online_operations > 0.0 {
+        let (operations, share) = (e.online_operations, e.online_share * 100.0);
+        let value = format!("{operations:.0} ({share:.2} % of the products)");
+        rows.push(row("rotating at run time, operations a token", value));
+    }
     if let Some(kept) = e.energy_kept {
         rows.push(row("activation energy in f16 channels, %", format!("{:.1}", kept * 100.0)));
         rows.push(row("  measured on tokens of the calibration text", e.sample_tokens.to_string()));

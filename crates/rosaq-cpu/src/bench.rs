@@ -14,7 +14,7 @@ use half::f16;
 use rayon::prelude::*;
 use rosaq_pack::{Bits, PackError, PackedLinear, PackedLinearBuilder, Segment, SegmentValues};
 
-use crate::{Isa, gemm_with, gemv_with};
+use crate::{Isa, gemm_with, gemv_with, walsh_hadamard};
 
 /// Bytes that a bandwidth measurement walks through: beyond the last-level cache of one socket.
 const WORKING_SET: usize = 256 << 20;
@@ -133,6 +133,22 @@ pub fn measure(case: &KernelCase, isa: Isa, runs: usize) -> Result<Measurement, 
         gb_per_s: bytes as f64 / seconds / 1e9,
         gflop_per_s: operations / seconds / 1e9,
     })
+}
+
+/// Median seconds of the Walsh-Hadamard transforms of `points` each over `channels` values, one token, on one thread.
+///
+/// # Panics
+/// If `points` is no power of two or does not divide `channels`.
+#[must_use]
+pub fn transform_seconds(channels: usize, points: usize) -> f64 {
+    const REPEATS: usize = 256; // one is too short for a clock
+    let mut x: Vec<f32> = (0..channels).map(|i| (i % 17) as f32 - 8.0).collect();
+    let all = median_seconds(|| {
+        for _ in 0..REPEATS {
+            walsh_hadamard(black_box(&mut x), points);
+        }
+    });
+    all / REPEATS as f64
 }
 
 /// A linear with arbitrary but fixed codes.

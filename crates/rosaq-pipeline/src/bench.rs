@@ -1,7 +1,9 @@
 //! Speed of the packed products, beside what the machine can read and multiply.
 
 use rosaq_cpu::Isa;
-use rosaq_cpu::bench::{KernelCase, gemm_rate_gflops, measure, read_bandwidth_gb_per_s};
+use rosaq_cpu::bench::{
+    KernelCase, gemm_rate_gflops, measure, read_bandwidth_gb_per_s, transform_seconds,
+};
 use rosaq_pack::Bits;
 use serde::Serialize;
 
@@ -34,6 +36,19 @@ pub struct KernelRow {
     pub peak_fraction: f64,
 }
 
+/// Walsh-Hadamard transforms of one token's channels.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TransformRow {
+    /// Points of each.
+    pub points: usize,
+    /// Channels of the token.
+    pub channels: usize,
+    /// Seconds for all of them.
+    pub seconds: f64,
+    /// Over the time of the fastest product of one token with the weight, of whatever width.
+    pub share_of_gemv: f64,
+}
+
 /// All rows and the two yardsticks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct KernelBench {
@@ -43,6 +58,8 @@ pub struct KernelBench {
     pub gemm_gflop_per_s: f64,
     /// The kernels.
     pub rows: Vec<KernelRow>,
+    /// Transforms of the input of the same weight.
+    pub transforms: Vec<TransformRow>,
 }
 
 /// Runs of which each number is the median.
@@ -50,6 +67,9 @@ const RUNS: usize = 7;
 /// Tokens of the batched products: a few, multiplied straight from the codes, and a prompt, for which rows are dequantized
 /// first and the instruction set makes no difference.
 const BATCHES: [usize; 3] = [1, 8, 128];
+
+/// Points of the transforms.
+const POINTS: [usize; 2] = [128, 512];
 
 /// Measures every available instruction set at every width, on one thread.
 ///
@@ -76,15 +96,18 @@ fn measure_all(
 ) -> Result<KernelBench, PipelineError> {
     let read_gb_per_s = read_bandwidth_gb_per_s().one_thread;
     let gemm_gflop_per_s = gemm_rate_gflops();
-    let mut rows = Vec::new();
+    let (mut rows, mut fastest) = (Vec::new(), f64::INFINITY);
     for &width in bits {
         for isa in
             [Isa::Scalar, Isa::Avx2, Isa::Avx512].into_iter().filter(|isa| isa.is_available())
         {
             for batch in BATCHES.into_iter().filter(|&b| b < 128 || isa == Isa::detect()) {
-                let bits = Bits::try_from(width)?;
+                let bits = Bits::of_grid(width)?;
                 let case = KernelCase { out_features, in_features, bits, group_size, batch };
                 let found = measure(&case, isa, RUNS)?;
+                if batch == 1 {
+                    fastest = fastest.min(found.seconds);
+                }
                 rows.push(KernelRow {
                     kernel: format!("{} {isa:?}", if batch == 1 { "gemv" } else { "gemm" })
                         .to_lowercase(),
@@ -101,5 +124,11 @@ fn measure_all(
             }
         }
     }
-    Ok(KernelBench { read_gb_per_s, gemm_gflop_per_s, rows })
+    let points = POINTS.into_iter().filter(|&points| in_features.is_multiple_of(points));
+    let transforms = points.map(|points| {
+        let seconds = transform_seconds(in_features, points);
+        TransformRow { points, channels: in_features, seconds, share_of_gemv: seconds / fastest }
+    });
+    let transforms = transforms.collect();
+    Ok(KernelBench { read_gb_per_s, gemm_gflop_per_s, rows, transforms })
 }
