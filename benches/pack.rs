@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use rosaq_cpu::bench::{KernelCase, sample_linear};
+use rosaq_cpu::bench::{CodeKind, KernelCase, sample_linear};
 use rosaq_pack::{Bits, pack, unpack_into};
 
 const SIZE: usize = 4096;
@@ -12,8 +12,14 @@ fn packing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("pack");
     group.throughput(Throughput::Elements((SIZE * SIZE) as u64));
     for bits in Bits::ALL {
-        let case =
-            KernelCase { out_features: SIZE, in_features: SIZE, bits, group_size: 128, batch: 1 };
+        let case = KernelCase {
+            out_features: SIZE,
+            in_features: SIZE,
+            kind: CodeKind::Integers,
+            bits,
+            group_size: 128,
+            batch: 1,
+        };
         let linear = sample_linear(&case).expect("a legal linear");
         let mut codes = vec![0; SIZE * SIZE];
         group.bench_function(BenchmarkId::new("unpack", bits), |bencher| {

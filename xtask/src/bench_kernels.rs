@@ -24,6 +24,7 @@ pub(crate) fn run(flags: &BenchFlags) -> anyhow::Result<Outcome> {
     }
     let header = [
         "kernel",
+        "codes",
         "bits",
         "group",
         "out x in",
@@ -55,6 +56,7 @@ pub(crate) fn run(flags: &BenchFlags) -> anyhow::Result<Outcome> {
 fn cells(row: &KernelRow) -> Vec<String> {
     vec![
         row.kernel.clone(),
+        row.kind.to_owned(),
         row.bits.to_string(),
         row.group_size.to_string(),
         format!("{} x {}", row.out_features, row.in_features),

@@ -5,6 +5,7 @@
 //! to measure one thread.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Instant;
 
 use cpu_time::ThreadTime;
@@ -22,16 +23,27 @@ const WORKING_SET: usize = 256 << 20;
 /// Runs of which the median is taken.
 const RUNS: usize = 7;
 
-/// What [`measure`] multiplies: asymmetric codes in one segment.
+/// What codes of a [`KernelCase`] stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeKind {
+    /// Integers with zero points.
+    Integers,
+    /// Windows of 12 bits into two added tables, one scale a row.
+    Trellis,
+}
+
+/// What [`measure`] multiplies: codes in one segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelCase {
     /// Rows of the weight.
     pub out_features: usize,
     /// Input channels.
     pub in_features: usize,
+    /// What codes stand for.
+    pub kind: CodeKind,
     /// Width of a code.
     pub bits: Bits,
-    /// Channels that share a scale.
+    /// Channels that share a scale; of no meaning to trellis codes.
     pub group_size: usize,
     /// Tokens: one runs [`crate::gemv`], more run [`crate::gemm`].
     pub batch: usize,
@@ -156,16 +168,24 @@ pub fn transform_seconds(channels: usize, points: usize) -> f64 {
 /// # Errors
 /// A [`PackError`] when `case` describes no legal linear.
 pub fn sample_linear(case: &KernelCase) -> Result<PackedLinear, PackError> {
-    let KernelCase { out_features, in_features, bits, group_size, .. } = *case;
-    let segment = Segment::asymmetric(in_features, bits, group_size);
+    let KernelCase { out_features, in_features, kind, bits, group_size, .. } = *case;
+    let segment = match kind {
+        CodeKind::Integers => Segment::asymmetric(in_features, bits, group_size),
+        CodeKind::Trellis => Segment::trellis(in_features, bits, 12, 0, in_features),
+    };
     let code_at = |i: usize| (i.wrapping_mul(0x9E37_79B9) >> 12).to_le_bytes()[0] & bits.max_code();
     let n_groups = out_features * segment.n_groups();
     let values = SegmentValues::Codes {
         codes: (0..out_features * in_features).map(code_at).collect(),
         scales: vec![f16::from_f32(0.01); n_groups],
-        zeros: (0..n_groups).map(code_at).collect(),
+        zeros: match kind {
+            CodeKind::Integers => (0..n_groups).map(code_at).collect(),
+            CodeKind::Trellis => Vec::new(),
+        },
     };
-    PackedLinearBuilder::new(out_features).segment(segment, values).build()
+    let table = (0..128_u8).map(|entry| f16::from_f32(f32::from(entry % 64) - 31.0)).collect();
+    let codebooks = Arc::new(vec![table]);
+    PackedLinearBuilder::new(out_features).codebooks(codebooks).segment(segment, values).build()
 }
 
 /// Median over [`RUNS`] calls, after one that warms up.

@@ -13,6 +13,8 @@ use crate::arch;
 use crate::arch::x86_64::{avx2::Avx2, avx512::Avx512};
 use crate::prepare::{Activations, Arranged};
 use crate::segment::SegmentRows;
+#[cfg(target_arch = "x86_64")]
+use crate::trellis::SumTrellis;
 
 /// An instruction set that has kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,6 +97,13 @@ pub(crate) fn add_rows(
     rows: Range<usize>,
     out: &mut [f32],
 ) {
+    #[cfg(target_arch = "x86_64")]
+    if let (SegmentRows::Trellis(segment), Some(proof)) = (segment, Avx2::new())
+        && isa != Isa::Scalar
+        && let Some(segment) = SumTrellis::of(segment)
+    {
+        return arch::x86_64::trellis::add_rows(proof, &segment, x, rows, out);
+    }
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => {

@@ -7,6 +7,7 @@ mod gemm;
 mod gemv;
 mod prepare;
 mod segment;
+mod trellis;
 
 pub use dispatch::{Isa, silu_mul, silu_mul_backward, softmax, walsh_hadamard};
 pub use gemm::{gemm, gemm_with};

@@ -2,7 +2,7 @@
 
 use rosaq_cpu::Isa;
 use rosaq_cpu::bench::{
-    KernelCase, gemm_rate_gflops, measure, read_bandwidth_gb_per_s, transform_seconds,
+    CodeKind, KernelCase, gemm_rate_gflops, measure, read_bandwidth_gb_per_s, transform_seconds,
 };
 use rosaq_pack::Bits;
 use serde::Serialize;
@@ -14,6 +14,8 @@ use crate::PipelineError;
 pub struct KernelRow {
     /// Kernel and instruction set.
     pub kernel: String,
+    /// What codes stand for: `int` or `trellis`.
+    pub kind: &'static str,
     /// Code width.
     pub bits: u8,
     /// Channels that share a scale.
@@ -97,32 +99,29 @@ fn measure_all(
     let read_gb_per_s = read_bandwidth_gb_per_s().one_thread;
     let gemm_gflop_per_s = gemm_rate_gflops();
     let (mut rows, mut fastest) = (Vec::new(), f64::INFINITY);
-    for &width in bits {
-        for isa in
-            [Isa::Scalar, Isa::Avx2, Isa::Avx512].into_iter().filter(|isa| isa.is_available())
-        {
-            for batch in BATCHES.into_iter().filter(|&b| b < 128 || isa == Isa::detect()) {
-                let bits = Bits::of_grid(width)?;
-                let case = KernelCase { out_features, in_features, bits, group_size, batch };
-                let found = measure(&case, isa, RUNS)?;
-                if batch == 1 {
-                    fastest = fastest.min(found.seconds);
-                }
-                rows.push(KernelRow {
-                    kernel: format!("{} {isa:?}", if batch == 1 { "gemv" } else { "gemm" })
-                        .to_lowercase(),
-                    bits: width,
-                    group_size,
-                    out_features,
-                    in_features,
-                    batch,
-                    gb_per_s: found.gb_per_s,
-                    gflop_per_s: found.gflop_per_s,
-                    bandwidth_fraction: found.gb_per_s / read_gb_per_s,
-                    peak_fraction: found.gflop_per_s / gemm_gflop_per_s,
-                });
-            }
+    for (case, isa) in cases(out_features, in_features, bits, group_size)? {
+        let (kind, group_size) = match case.kind {
+            CodeKind::Integers => ("int", case.group_size),
+            CodeKind::Trellis => ("trellis", in_features),
+        };
+        let found = measure(&case, isa, RUNS)?;
+        if case.batch == 1 {
+            fastest = fastest.min(found.seconds);
         }
+        let product = if case.batch == 1 { "gemv" } else { "gemm" };
+        rows.push(KernelRow {
+            kernel: format!("{product} {isa}"),
+            kind,
+            bits: case.bits.get(),
+            group_size,
+            out_features,
+            in_features,
+            batch: case.batch,
+            gb_per_s: found.gb_per_s,
+            gflop_per_s: found.gflop_per_s,
+            bandwidth_fraction: found.gb_per_s / read_gb_per_s,
+            peak_fraction: found.gflop_per_s / gemm_gflop_per_s,
+        });
     }
     let points = POINTS.into_iter().filter(|&points| in_features.is_multiple_of(points));
     let transforms = points.map(|points| {
@@ -131,4 +130,30 @@ fn measure_all(
     });
     let transforms = transforms.collect();
     Ok(KernelBench { read_gb_per_s, gemm_gflop_per_s, rows, transforms })
+}
+
+/// Every kind, width, available instruction set and batch.
+fn cases(
+    out_features: usize,
+    in_features: usize,
+    bits: &[u8],
+    group_size: usize,
+) -> Result<Vec<(KernelCase, Isa)>, PipelineError> {
+    let mut cases = Vec::new();
+    for kind in [CodeKind::Integers, CodeKind::Trellis] {
+        for &width in bits {
+            let bits = Bits::of_grid(width)?;
+            if kind == CodeKind::Trellis && bits > Bits::SIX {
+                continue; // none are as wide
+            }
+            for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+                for batch in BATCHES.into_iter().filter(|&b| b < 128 || isa == Isa::detect()) {
+                    let case =
+                        KernelCase { out_features, in_features, kind, bits, group_size, batch };
+                    cases.push((case, isa));
+                }
+            }
+        }
+    }
+    Ok(cases)
 }

@@ -55,16 +55,10 @@ impl LinearOp for PackedLinear {
     }
 }
 
-/// Below this many tokens a matrix-vector product per token reads less memory than unpacking the weights would.
-const GEMV_TOKENS: usize = 4;
-
 fn multiply_packed(w: &PackedLinear, tokens: usize, x: &[f32], out: &mut [f32]) {
-    if tokens > GEMV_TOKENS {
-        rosaq_cpu::gemm(w, x, out);
-        return;
-    }
-    for (x, y) in x.chunks_exact(w.in_features).zip(out.chunks_exact_mut(w.out_features)) {
-        rosaq_cpu::gemv(w, x, y);
+    match tokens {
+        1 => rosaq_cpu::gemv(w, x, out),
+        _ => rosaq_cpu::gemm(w, x, out),
     }
 }
 

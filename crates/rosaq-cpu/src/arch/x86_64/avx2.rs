@@ -184,7 +184,7 @@ fn load_bytes(bytes: &[[u8; 4]; 8]) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx")]
-fn sum_lanes(values: __m256) -> f32 {
+pub(super) fn sum_lanes(values: __m256) -> f32 {
     let halves = _mm_add_ps(_mm256_castps256_ps128(values), _mm256_extractf128_ps::<1>(values));
     let pairs = _mm_add_ps(halves, _mm_movehl_ps(halves, halves));
     _mm_cvtss_f32(_mm_add_ss(pairs, _mm_movehdup_ps(pairs)))

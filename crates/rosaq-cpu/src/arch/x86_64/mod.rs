@@ -11,6 +11,7 @@
 pub(crate) mod avx2;
 pub(crate) mod avx512;
 pub(crate) mod elementwise;
+pub(crate) mod trellis;
 
 use std::arch::x86_64::*;
 
