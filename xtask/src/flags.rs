@@ -10,7 +10,8 @@ use rosaq_pipeline::{
 };
 
 use crate::command_flags::{
-    BenchFlags, CompareFlags, EvalFlags, LogitsFlags, QuantizeFlags, ReproduceFlags, VerifyFlags,
+    BenchFlags, CompareFlags, EvalFlags, GenerateFlags, LogitsFlags, QuantizeFlags, ReproduceFlags,
+    VerifyFlags,
 };
 
 /// Squeezes large language models into few bits, and proves what is left of them.
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Compare(CompareFlags),
     /// Tables and figures of the ROSAQ paper, on any model
     Reproduce(ReproduceFlags),
+    /// Text from a model
+    Generate(GenerateFlags),
     /// Logits of a model as a NumPy file, to compare with other software.
     Logits(LogitsFlags),
     /// Re-read a checkpoint and compare every tensor with its checksum.

@@ -6,6 +6,7 @@ mod compare;
 mod dry_run;
 mod eval;
 mod flags;
+mod generate;
 mod logits;
 mod output;
 mod paper_channels;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::Eval(flags) => eval::run(flags),
         Command::Compare(flags) => compare::run(flags),
         Command::Reproduce(flags) => reproduce::run(flags),
+        Command::Generate(flags) => generate::run(flags),
         Command::Logits(flags) => logits::run(flags),
         Command::Verify(flags) => verify::run(flags),
         Command::BenchKernels(flags) => bench_kernels::run(flags),

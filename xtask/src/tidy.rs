@@ -35,6 +35,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("checkpoint", &["tensor", "model", "pack", "quant", "rotate"]),
     ("runtime", &["model", "checkpoint", "pack", "cpu", "tensor"]),
     ("gradient", &["tensor", "model", "text", "cpu", "runtime"]),
+    ("generate", &["runtime", "text"]),
     (
         "pipeline",
         &[
@@ -54,6 +55,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "cpu",
             "runtime",
             "gradient",
+            "generate",
             "eval",
             "tasks",
         ],

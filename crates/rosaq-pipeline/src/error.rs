@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rosaq_calib::CalibError;
 use rosaq_checkpoint::CheckpointError;
 use rosaq_eval::EvalError;
+use rosaq_generate::GenerateError;
 use rosaq_gradient::GradientError;
 use rosaq_learn::LearnError;
 use rosaq_methods::MethodError;
@@ -65,6 +66,17 @@ pub enum PipelineError {
     /// The forward pass.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    /// No text came.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    /// A conversation with a model that was not made for any.
+    #[error(
+        "{path:?} has no chat template (`chat_template.jinja`); give a plain prompt, without `--chat`"
+    )]
+    NoChatTemplate {
+        /// The model.
+        path: PathBuf,
+    },
     /// The evaluation.
     #[error(transparent)]
     Eval(#[from] EvalError<RuntimeError>),

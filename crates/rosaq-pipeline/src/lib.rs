@@ -11,6 +11,7 @@ mod estimate;
 mod evaluate;
 mod findings;
 mod fingerprint;
+mod generate;
 mod job;
 mod kept_reference;
 mod learned;
@@ -42,6 +43,7 @@ pub use error::PipelineError;
 pub use estimate::{Estimate, bits_for_size, estimate};
 pub use evaluate::{EvalModel, EvalText, EvalTokens, Reference, logits};
 pub use findings::{BlockFindings, RotatedChannels};
+pub use generate::TextModel;
 pub use job::{Amount, CalibrationSet, QuantizeJob};
 pub use learned::Learning;
 pub use paper::{Paper, PaperChannel, PaperValue};
@@ -51,6 +53,7 @@ pub use quantize::quantize;
 pub use report::{Evaluation, GoldenLogits, QuantizeReport, read_report, write_report};
 pub use rosaq_calib::TokenWeighting;
 pub use rosaq_eval::Sharing;
+pub use rosaq_generate::{EndReason, Generated, Message, Request, Sampler, Sampling};
 pub use rosaq_methods::{
     Method, MethodError, MethodSettings, OutputRotation, Part, Preset, Setting, find, heeding,
     unheeded,

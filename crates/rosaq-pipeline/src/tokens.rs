@@ -65,8 +65,36 @@ const COMPANIONS: [&str; 7] = [
     "merges.txt",
 ];
 
-/// Copies the tokenizer's files into `dir`, or writes the rebuilt ones.
+/// The file that holds the template of conversations.
+const CHAT_TEMPLATE: &str = "chat_template.jinja";
+
+/// The template of conversations in a model's directory: a file of its own, or a field of the tokenizer's configuration.
+pub(crate) fn chat_template_beside(dir: &Path) -> Result<Option<String>, PipelineError> {
+    let path = dir.join(CHAT_TEMPLATE);
+    if path.is_file() {
+        let text = fs::read_to_string(&path).map_err(PipelineError::disk("read", path))?;
+        return Ok(Some(text));
+    }
+    let path = dir.join("tokenizer_config.json");
+    let Ok(text) = fs::read_to_string(path) else { return Ok(None) };
+    let config: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    Ok(config["chat_template"].as_str().map(str::to_owned))
+}
+
+/// The template of conversations that a source model brings along.
+pub(crate) fn source_chat_template(source: &SourceModel) -> Result<Option<String>, PipelineError> {
+    match source.store().gguf() {
+        Some(gguf) => Ok(gguf.get_str("tokenizer.chat_template").ok().map(str::to_owned)),
+        None => chat_template_beside(directory(source.store().path())),
+    }
+}
+
+/// Copies the tokenizer's files into `dir`, or writes the rebuilt ones, and the template of conversations.
 pub(crate) fn write_tokenizer_files(source: &SourceModel, dir: &Path) -> Result<(), PipelineError> {
+    if let Some(template) = source_chat_template(source)? {
+        let path = dir.join(CHAT_TEMPLATE);
+        fs::write(&path, template).map_err(PipelineError::disk("write", path))?;
+    }
     if let Some(gguf) = source.store().gguf() {
         if !has_vocabulary(gguf) {
             return Ok(()); // nothing to write, as for a directory without these files

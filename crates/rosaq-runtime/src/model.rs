@@ -183,6 +183,30 @@ impl Model {
     /// # Errors
     /// As [`Self::final_hidden`].
     pub fn decode(&self, tokens: &[u32], cache: &mut KvCache) -> Result<Matrix, RuntimeError> {
+        let hidden = self.decode_hidden(tokens, cache)?;
+        let mut logits = Matrix::zeros(tokens.len(), self.ends.vocab_size());
+        self.logits_into(&hidden, &mut logits.data);
+        Ok(logits)
+    }
+
+    /// Feeds `tokens` behind those in `cache` and returns the logits of the last one, `[vocab_size]`.
+    ///
+    /// # Errors
+    /// As [`Self::final_hidden`].
+    pub fn next_logits(
+        &self,
+        tokens: &[u32],
+        cache: &mut KvCache,
+    ) -> Result<Vec<f32>, RuntimeError> {
+        let hidden = self.decode_hidden(tokens, cache)?;
+        let mut logits = vec![0.0; self.ends.vocab_size()];
+        let last = hidden.len() - self.config.hidden_size;
+        self.logits_into(&hidden[last..], &mut logits);
+        Ok(logits)
+    }
+
+    /// Hidden states after the last block of `tokens` behind those in `cache`.
+    fn decode_hidden(&self, tokens: &[u32], cache: &mut KvCache) -> Result<Vec<f32>, RuntimeError> {
         if tokens.is_empty() {
             return Err(RuntimeError::NoTokens);
         }
@@ -196,9 +220,7 @@ impl Model {
             block.forward(context, &mut hidden, Some(layer_cache), observer, &mut workspace);
         }
         cache.tokens += tokens.len();
-        let mut logits = Matrix::zeros(tokens.len(), self.ends.vocab_size());
-        self.logits_into(&hidden, &mut logits.data);
-        Ok(logits)
+        Ok(hidden)
     }
 }
 

@@ -113,6 +113,12 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
+    /// The text of one token, a special one too; `None` past the vocabulary.
+    #[must_use]
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
     /// The token that begins a text, where the model's files name one.
     #[must_use]
     pub fn bos(&self) -> Option<u32> {

@@ -1,0 +1,45 @@
+//! Why no text came.
+
+use rosaq_runtime::RuntimeError;
+use rosaq_text::TextError;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GenerateError {
+    /// A prompt without a token.
+    #[error("the prompt is empty; give at least one token of text")]
+    EmptyPrompt,
+    /// A prompt that leaves no room.
+    #[error(
+        "the prompt has {found} tokens, the context of the model {context}; shorten it to {} at most", context.saturating_sub(1)
+    )]
+    PromptTooLong {
+        /// Tokens of the prompt.
+        found: usize,
+        /// Positions that the model was made for.
+        context: usize,
+    },
+    /// A sampling setting out of range.
+    #[error("`{name}` is {found}, expected {expected}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        found: f64,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// Logits that are no numbers.
+    #[error("the model's logits are not finite; is the checkpoint damaged?")]
+    NotFinite,
+    /// A chat template that cannot be used.
+    #[error("the model's chat template fails: {0}")]
+    Template(#[from] minijinja::Error),
+    /// The model.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The tokenizer.
+    #[error(transparent)]
+    Text(#[from] TextError),
+}
