@@ -9,7 +9,7 @@ use crate::output::{megabytes, print_json, print_text, table};
 
 /// How such predictions turned out: it is a sum to second order over errors that are taken for independent.
 const EXPERIENCE: &str =
-    "1.8 to 2.2 times that on SmolLM2-135M, 1.8 to 6.2 times on the bundled models";
+    "1.8 to 2.0 times that on SmolLM2-135M, 1.5 to 2.5 times on the bundled models";
 
 pub(crate) fn run(
     job: &QuantizeJob,
@@ -42,7 +42,7 @@ pub(crate) fn run(
     }
     if let Some(kl) = e.expected_kl {
         rows.push(row("KL divergence to expect at least, nats", format!("{kl:.4}")));
-        rows.push(row("  found afterwards, from 2.2 to 6 bits", EXPERIENCE.to_owned()));
+        rows.push(row("  found afterwards, from 2 to 5 bits", EXPERIENCE.to_owned()));
     }
     print_text(&table(&["prediction", ""], rows))?;
     Ok(Outcome::Done)
