@@ -112,7 +112,7 @@ pub enum PackError {
     },
     /// A trellis segment whose widths or table do not fit together.
     #[error(
-        "trellis table {id}: expected 2 to 6 bits, a window of at most 12 and 2^window levels (or \
+        "trellis table {id}: expected 1 to 6 bits, a window of at most 12 and 2^window levels (or \
          2 * 2^(window / 2)), found {bits} bits, a window of {window} and {found} levels"
     )]
     Trellis {
