@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use crate::arch;
 #[cfg(target_arch = "x86_64")]
-use crate::arch::x86_64::{avx2::Avx2, avx512::Avx512};
+use crate::arch::x86_64::{avx2::Avx2, avx512::Avx512, avx512_vnni::Avx512Vnni};
 use crate::prepare::{Activations, Arranged};
 use crate::segment::SegmentRows;
 #[cfg(target_arch = "x86_64")]
@@ -26,17 +26,18 @@ pub enum Isa {
     Avx2,
     /// AVX-512 F, BW and VL with F16C.
     Avx512,
+    /// The same with VNNI, which products with activations of eight bits use.
+    Avx512Vnni,
 }
 
 impl Isa {
     /// All of them, the widest last.
-    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::Avx512, Self::Avx512Vnni];
 
     /// The widest one that this processor has.
     #[must_use]
     pub fn detect() -> Self {
-        let widest_first = [Self::Avx512, Self::Avx2];
-        widest_first.into_iter().find(|isa| isa.is_available()).unwrap_or(Self::Scalar)
+        Self::ALL.into_iter().rfind(|isa| isa.is_available()).unwrap_or(Self::Scalar)
     }
 
     /// True when this processor has it.
@@ -48,18 +49,21 @@ impl Isa {
             Self::Avx2 => Avx2::new().is_some(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => Avx512::new().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => Avx512Vnni::new().is_some(),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 => false,
+            Self::Avx2 | Self::Avx512 | Self::Avx512Vnni => false,
         }
     }
 
-    /// Its name in reports: "scalar", "avx2" or "avx512".
+    /// Its name in reports: "scalar", "avx2", "avx512" or "avx512-vnni".
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Avx512Vnni => "avx512-vnni",
         }
     }
 }
@@ -77,7 +81,7 @@ pub(crate) fn arrange(isa: Isa, segment: &SegmentRows<'_>, x: &[&[f32]]) -> Acti
         Isa::Avx2 if Arranged::<8>::fits(segment) => {
             Activations::Lanes8(Arranged::new(segment, x.iter().copied()))
         }
-        Isa::Avx512 if Arranged::<16>::fits(segment) => {
+        Isa::Avx512 | Isa::Avx512Vnni if Arranged::<16>::fits(segment) => {
             Activations::Lanes16(Arranged::new(segment, x.iter().copied()))
         }
         _ => Activations::Plain,
@@ -111,7 +115,7 @@ pub(crate) fn add_rows(
             arch::generic::add_rows(isa, segment, (x, arranged.lanes8()), rows, out);
         }
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => {
+        Isa::Avx512 | Isa::Avx512Vnni => {
             let isa = Avx512::new().expect("the callers checked the processor");
             arch::generic::add_rows(isa, segment, (x, arranged.lanes16()), rows, out);
         }

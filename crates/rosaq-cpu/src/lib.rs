@@ -7,11 +7,13 @@ mod gemm;
 mod gemv;
 mod prepare;
 mod segment;
+mod tiles;
 mod trellis;
 
 pub use dispatch::{Isa, silu_mul, silu_mul_backward, softmax, walsh_hadamard};
 pub use gemm::{gemm, gemm_with};
 pub use gemv::{gemv, gemv_with};
+pub use tiles::TiledLinear;
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 mod lanes;
 mod model;
+mod tiles;
 mod trellis;
 
 use std::sync::Arc;

@@ -7,5 +7,6 @@
 pub(crate) mod all;
 pub(crate) mod elementwise;
 pub(crate) mod generic;
+pub(crate) mod plain_bytes;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86_64;

@@ -1,15 +1,19 @@
 //! Kernels written once, over the vector operations of an instruction set.
 
 mod any_group;
+mod bytes;
 mod f16;
 mod packed;
 mod simd;
+mod tiled;
 
 use std::ops::Range;
 
 use self::any_group::AnyGroupRows;
+pub(crate) use self::bytes::{ByteSimd, TileKernel};
 use self::f16::F16Rows;
 pub(crate) use self::simd::{Kernel, Simd};
+pub(crate) use self::tiled::{add_f16_tiles, add_int_tiles};
 use crate::prepare::Arranged;
 use crate::segment::SegmentRows;
 

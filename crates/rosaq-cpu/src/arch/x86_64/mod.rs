@@ -9,7 +9,9 @@
 )]
 
 pub(crate) mod avx2;
+mod avx2_bytes;
 pub(crate) mod avx512;
+pub(crate) mod avx512_vnni;
 pub(crate) mod elementwise;
 pub(crate) mod trellis;
 

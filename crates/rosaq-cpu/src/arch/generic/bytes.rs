@@ -1,0 +1,110 @@
+//! What a kernel over tiles asks of an instruction set.
+
+use std::ops::Range;
+
+use half::f16;
+
+use crate::tiles::{CHUNK, CHUNKS};
+
+/// Operations on vectors of `L` lanes of four bytes.
+///
+/// As with [`super::Simd`], a value proves that the processor has the instructions, and every method is `#[inline(always)]`.
+pub(crate) trait ByteSimd<const L: usize>: Copy {
+    /// `4 L` bytes.
+    type Bytes: Copy;
+    /// `L` sums, exact integers.
+    type Sums: Copy;
+    /// `L` times f32.
+    type Floats: Copy;
+
+    /// What [`Self::dot`] subtracts from codes of eight bits, all others are taken as they are.
+    const OFFSET: f32;
+
+    /// [`TileKernel::run`] as a function compiled with these instructions.
+    fn enter<K: TileKernel<L>>(
+        self,
+        tiles: &K::Tiles,
+        x: &K::Tokens<'_>,
+        range: Range<usize>,
+        out: &mut [[f32; L]],
+    );
+
+    /// Unaligned.
+    fn load(self, bytes: &[[u8; CHUNK]; L]) -> Self::Bytes;
+
+    /// `mask` in every byte, and with `bytes`.
+    fn and(self, bytes: Self::Bytes, mask: u8) -> Self::Bytes;
+
+    /// `a | b`.
+    fn or(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
+
+    /// Every byte shifted right by less than eight; bits of the next byte come in from above.
+    fn shift_right<const N: i32>(self, bytes: Self::Bytes) -> Self::Bytes;
+
+    /// Every byte shifted left by less than eight; bits of the byte before come in from below.
+    fn shift_left<const N: i32>(self, bytes: Self::Bytes) -> Self::Bytes;
+
+    /// Codes of eight bits as [`Self::dot`] wants them.
+    fn whole_bytes(self, bytes: Self::Bytes) -> Self::Bytes;
+
+    /// Zeros.
+    fn no_sums(self) -> Self::Sums;
+
+    /// Adds the products of every lane's codes, of `B` bits, with the chunks of `x`, which all lanes share. Exact.
+    fn dot<const B: usize>(
+        self,
+        sums: Self::Sums,
+        codes: &[Self::Bytes; CHUNKS],
+        x: &[[i8; CHUNK]; CHUNKS],
+    ) -> Self::Sums;
+
+    /// As f32.
+    fn to_floats(self, sums: Self::Sums) -> Self::Floats;
+
+    /// `value` in every lane.
+    fn splat(self, value: f32) -> Self::Floats;
+
+    /// Unaligned.
+    fn load_f32(self, values: &[f32; L]) -> Self::Floats;
+
+    /// Unaligned.
+    fn store_f32(self, values: &mut [f32; L], floats: Self::Floats);
+
+    /// Unaligned, converted to f32.
+    fn load_f16(self, values: &[f16; L]) -> Self::Floats;
+
+    /// Unaligned, converted to f32.
+    fn load_u8(self, values: &[u8; L]) -> Self::Floats;
+
+    /// `a + b`.
+    fn add(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+
+    /// `a - b`.
+    fn sub(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+
+    /// `a * b`.
+    fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+
+    /// `a * b + c`, rounded once.
+    fn mul_add(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+
+    /// `c - a * b`, rounded once.
+    fn neg_mul_add(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+}
+
+/// A product over tiles of `L` rows, to be compiled once for each instruction set.
+pub(crate) trait TileKernel<const L: usize> {
+    /// Weights.
+    type Tiles;
+    /// Activations of some tokens.
+    type Tokens<'a>: ?Sized;
+
+    /// Adds the product of the tiles of `range` with each token to `out`, `[tiles, tokens]`.
+    fn run<V: ByteSimd<L>>(
+        isa: V,
+        tiles: &Self::Tiles,
+        x: &Self::Tokens<'_>,
+        range: Range<usize>,
+        out: &mut [[f32; L]],
+    );
+}

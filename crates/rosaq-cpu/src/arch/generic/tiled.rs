@@ -1,0 +1,254 @@
+//! Tiles of rows times activations of eight bits, or of f32 where the weights are f16.
+
+#![expect(clippy::needless_range_loop, reason = "vectors and chunks are indexed alike")]
+
+use std::ops::Range;
+
+use super::bytes::{ByteSimd, TileKernel};
+use crate::tiles::{CHUNK, CHUNKS, F16Tiles, IntTiles, TOKENS, TileInput};
+
+/// Codes of `B` bits. A unit's codes are taken apart once for all tokens; sums within a block are exact integers.
+struct IntKernel<const B: usize>;
+
+/// Adds the product of some tiles of codes with each token to `out`, `[tiles, tokens]`.
+pub(crate) fn add_int_tiles<V: ByteSimd<L>, const L: usize>(
+    isa: V,
+    tiles: &IntTiles<L>,
+    x: &TileInput,
+    range: Range<usize>,
+    out: &mut [[f32; L]],
+) {
+    match tiles.bits.get() {
+        2 => isa.enter::<IntKernel<2>>(tiles, x, range, out),
+        3 => isa.enter::<IntKernel<3>>(tiles, x, range, out),
+        4 => isa.enter::<IntKernel<4>>(tiles, x, range, out),
+        5 => isa.enter::<IntKernel<5>>(tiles, x, range, out),
+        6 => isa.enter::<IntKernel<6>>(tiles, x, range, out),
+        _ => isa.enter::<IntKernel<8>>(tiles, x, range, out),
+    }
+}
+
+impl<const L: usize, const B: usize> TileKernel<L> for IntKernel<B> {
+    type Tiles = IntTiles<L>;
+    type Tokens<'a> = TileInput;
+
+    #[inline(always)]
+    fn run<V: ByteSimd<L>>(
+        isa: V,
+        tiles: &IntTiles<L>,
+        x: &TileInput,
+        range: Range<usize>,
+        out: &mut [[f32; L]],
+    ) {
+        for (tile, out) in range.zip(out.chunks_exact_mut(x.n_tokens())) {
+            match out {
+                [out] => Self::one_token(isa, tiles, x, tile, out),
+                out => Self::some_tokens(isa, tiles, x, tile, out),
+            }
+        }
+    }
+}
+
+impl<const B: usize> IntKernel<B> {
+    #[inline(always)]
+    fn one_token<V: ByteSimd<L>, const L: usize>(
+        isa: V,
+        tiles: &IntTiles<L>,
+        x: &TileInput,
+        tile: usize,
+        out: &mut [f32; L],
+    ) {
+        let mut units = tiles.codes_of(tile).as_chunks::<B>().0.iter().zip(x.units());
+        let (scales, zeros) = (tiles.scales_of(tile), tiles.zeros_of(tile));
+        let mut total = isa.load_f32(out);
+        for (block, of_x) in tiles.blocks.iter().zip(x.blocks()) {
+            let mut sums = isa.no_sums();
+            for (codes, x) in units.by_ref().take(block.units()) {
+                sums = isa.dot::<B>(sums, &unpack::<V, L, B>(isa, codes), &x[0]);
+            }
+            let zero = zero_points::<V, L, B>(isa, zeros, tiles.zero, block.group);
+            let scale = isa.mul(isa.load_f16(&scales[block.group]), isa.splat(of_x[0].scale));
+            let exact = isa.neg_mul_add(zero, isa.splat(of_x[0].sum), isa.to_floats(sums));
+            total = isa.mul_add(exact, scale, total);
+        }
+        isa.store_f32(out, total);
+    }
+
+    #[inline(always)]
+    fn some_tokens<V: ByteSimd<L>, const L: usize>(
+        isa: V,
+        tiles: &IntTiles<L>,
+        x: &TileInput,
+        tile: usize,
+        out: &mut [[f32; L]],
+    ) {
+        let mut units = tiles.codes_of(tile).as_chunks::<B>().0.iter().zip(x.units());
+        let (scales, zeros) = (tiles.scales_of(tile), tiles.zeros_of(tile));
+        for (block, of_x) in tiles.blocks.iter().zip(x.blocks()) {
+            let mut sums = [isa.no_sums(); TOKENS];
+            for (codes, x) in units.by_ref().take(block.units()) {
+                let codes = unpack::<V, L, B>(isa, codes);
+                for (sums, x) in sums.iter_mut().zip(x) {
+                    *sums = isa.dot::<B>(*sums, &codes, x);
+                }
+            }
+            let zero = zero_points::<V, L, B>(isa, zeros, tiles.zero, block.group);
+            let scale = isa.load_f16(&scales[block.group]);
+            for ((out, of_x), sums) in out.iter_mut().zip(of_x).zip(sums) {
+                let scale = isa.mul(scale, isa.splat(of_x.scale));
+                let exact = isa.neg_mul_add(zero, isa.splat(of_x.sum), isa.to_floats(sums));
+                isa.store_f32(out, isa.mul_add(exact, scale, isa.load_f32(out)));
+            }
+        }
+    }
+}
+
+/// The zero points of a group of all rows, less what products leave out.
+#[inline(always)]
+fn zero_points<V: ByteSimd<L>, const L: usize, const B: usize>(
+    isa: V,
+    zeros: &[[u8; L]],
+    zero: u8,
+    group: usize,
+) -> V::Floats {
+    let offset = if B == 8 { V::OFFSET } else { 0.0 };
+    match zeros.get(group) {
+        Some(zeros) => isa.sub(isa.load_u8(zeros), isa.splat(offset)),
+        None => isa.splat(f32::from(zero) - offset),
+    }
+}
+
+/// The codes of a unit, a chunk to each vector; where they stand is said in the layout of tiles.
+#[inline(always)]
+fn unpack<V: ByteSimd<L>, const L: usize, const B: usize>(
+    isa: V,
+    vectors: &[[[u8; CHUNK]; L]; B],
+) -> [V::Bytes; CHUNKS] {
+    // Loops, not closures: only what is inlined into the entered function has its instructions.
+    let mut v = [isa.load(&vectors[0]); B];
+    for i in 1..B {
+        v[i] = isa.load(&vectors[i]);
+    }
+    let mut codes = [v[0]; CHUNKS];
+    for chunk in 0..CHUNKS {
+        codes[chunk] = match B {
+            2 => {
+                let pairs = v[chunk / 4 % B];
+                let shifted = match chunk % 4 {
+                    0 => pairs,
+                    1 => isa.shift_right::<2>(pairs),
+                    2 => isa.shift_right::<4>(pairs),
+                    _ => isa.shift_right::<6>(pairs),
+                };
+                isa.and(shifted, 3)
+            }
+            3 => nibble(isa, v[chunk / 2 % B], chunk, 7),
+            4 => nibble(isa, v[chunk / 2 % B], chunk, 15),
+            5 => isa.or(nibble(isa, v[chunk / 2 % B], chunk, 15), fifth_bit(isa, v[4 % B], chunk)),
+            6 => isa.or(
+                nibble(isa, v[chunk / 2 % B], chunk, 15),
+                upper_pair(isa, v[(4 + chunk / 4) % B], chunk),
+            ),
+            _ => isa.whole_bytes(v[chunk % B]),
+        };
+    }
+    if B == 3 {
+        let first = isa.and(isa.shift_right::<3>(v[0]), 0x11);
+        let second = isa.and(isa.shift_right::<2>(v[1 % B]), 0x22);
+        let third = isa.and(isa.shift_right::<1>(v[2 % B]), 0x44);
+        let spare = isa.or(isa.or(first, second), third);
+        codes[6] = isa.and(spare, 7);
+        codes[7] = isa.and(isa.shift_right::<4>(spare), 7);
+    }
+    codes
+}
+
+/// The lower or upper nibbles, by whether `chunk` is even.
+#[inline(always)]
+fn nibble<V: ByteSimd<L>, const L: usize>(
+    isa: V,
+    bytes: V::Bytes,
+    chunk: usize,
+    mask: u8,
+) -> V::Bytes {
+    let shifted = if chunk.is_multiple_of(2) { bytes } else { isa.shift_right::<4>(bytes) };
+    isa.and(shifted, mask)
+}
+
+/// The bit of `chunk` moved to bit 4.
+#[inline(always)]
+fn fifth_bit<V: ByteSimd<L>, const L: usize>(isa: V, bytes: V::Bytes, chunk: usize) -> V::Bytes {
+    let shifted = match chunk {
+        0 => bytes,
+        1 => isa.shift_right::<1>(bytes),
+        2 => isa.shift_right::<2>(bytes),
+        3 => isa.shift_right::<3>(bytes),
+        4 => isa.shift_left::<4>(bytes),
+        5 => isa.shift_left::<3>(bytes),
+        6 => isa.shift_left::<2>(bytes),
+        _ => isa.shift_left::<1>(bytes),
+    };
+    isa.and(shifted, 0x10)
+}
+
+/// The two bits of `chunk` moved to bits 4 and 5.
+#[inline(always)]
+fn upper_pair<V: ByteSimd<L>, const L: usize>(isa: V, bytes: V::Bytes, chunk: usize) -> V::Bytes {
+    let shifted = match chunk % 4 {
+        0 => isa.shift_left::<4>(bytes),
+        1 => isa.shift_left::<2>(bytes),
+        2 => bytes,
+        _ => isa.shift_right::<2>(bytes),
+    };
+    isa.and(shifted, 0x30)
+}
+
+/// Values of f16 with activations of f32.
+struct F16Kernel;
+
+/// Adds the product of some tiles of f16 values with each token, `channels` activations, to `out`, `[tiles, tokens]`.
+pub(crate) fn add_f16_tiles<V: ByteSimd<L>, const L: usize>(
+    isa: V,
+    tiles: &F16Tiles<L>,
+    x: &[&[f32]],
+    range: Range<usize>,
+    out: &mut [[f32; L]],
+) {
+    isa.enter::<F16Kernel>(tiles, x, range, out);
+}
+
+/// Channels that are converted at once; as many sums hide the latency of additions.
+const CONVERTED: usize = 4;
+
+impl<const L: usize> TileKernel<L> for F16Kernel {
+    type Tiles = F16Tiles<L>;
+    type Tokens<'a> = [&'a [f32]];
+
+    #[inline(always)]
+    fn run<V: ByteSimd<L>>(
+        isa: V,
+        tiles: &F16Tiles<L>,
+        x: &[&[f32]],
+        range: Range<usize>,
+        out: &mut [[f32; L]],
+    ) {
+        for (tile, out) in range.zip(out.chunks_exact_mut(x.len())) {
+            let (fours, rest) = tiles.values_of(tile).as_chunks::<CONVERTED>();
+            for (out, x) in out.iter_mut().zip(x) {
+                let (x_fours, x_rest) = x.as_chunks::<CONVERTED>();
+                let mut sums = [isa.splat(0.0); CONVERTED];
+                for (values, x) in fours.iter().zip(x_fours) {
+                    for ((sum, values), &x) in sums.iter_mut().zip(values).zip(x) {
+                        *sum = isa.mul_add(isa.load_f16(values), isa.splat(x), *sum);
+                    }
+                }
+                for (values, &x) in rest.iter().zip(x_rest) {
+                    sums[0] = isa.mul_add(isa.load_f16(values), isa.splat(x), sums[0]);
+                }
+                let [a, b, c, d] = sums;
+                let sum = isa.add(isa.add(a, b), isa.add(c, d));
+                isa.store_f32(out, isa.add(isa.load_f32(out), sum));
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Tiles of eight rows by AVX2.
+
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+use half::f16;
+
+use super::avx2::Avx2;
+use crate::arch::generic::{ByteSimd, TileKernel};
+use crate::tiles::{CHUNK, CHUNKS};
+
+impl ByteSimd<8> for Avx2 {
+    type Bytes = __m256i;
+    type Sums = __m256i;
+    type Floats = __m256;
+
+    /// Codes of eight bits are made signed: as unsigned ones, sums of two products would not fit 16 bits.
+    const OFFSET: f32 = 128.0;
+
+    #[inline(always)]
+    fn enter<K: TileKernel<8>>(
+        self,
+        tiles: &K::Tiles,
+        x: &K::Tokens<'_>,
+        range: Range<usize>,
+        out: &mut [[f32; 8]],
+    ) {
+        #[target_feature(enable = "avx2,fma,f16c")]
+        fn entry<K: TileKernel<8>>(
+            isa: Avx2,
+            tiles: &K::Tiles,
+            x: &K::Tokens<'_>,
+            range: Range<usize>,
+            out: &mut [[f32; 8]],
+        ) {
+            K::run(isa, tiles, x, range, out);
+        }
+        // SAFETY: `self` proves the features.
+        unsafe { entry::<K>(self, tiles, x, range, out) }
+    }
+
+    #[inline(always)]
+    fn load(self, bytes: &[[u8; CHUNK]; 8]) -> __m256i {
+        // SAFETY: `self` proves AVX2; the array has the 32 bytes that an unaligned load reads.
+        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn and(self, bytes: __m256i, mask: u8) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_and_si256(bytes, _mm256_set1_epi8(mask.cast_signed())) }
+    }
+
+    #[inline(always)]
+    fn or(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_or_si256(a, b) }
+    }
+
+    #[inline(always)]
+    fn shift_right<const N: i32>(self, bytes: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_srl_epi16(bytes, _mm_cvtsi32_si128(N)) }
+    }
+
+    #[inline(always)]
+    fn shift_left<const N: i32>(self, bytes: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_sll_epi16(bytes, _mm_cvtsi32_si128(N)) }
+    }
+
+    #[inline(always)]
+    fn whole_bytes(self, bytes: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_xor_si256(bytes, _mm256_set1_epi8(i8::MIN)) }
+    }
+
+    #[inline(always)]
+    fn no_sums(self) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_setzero_si256() }
+    }
+
+    #[inline(always)]
+    fn dot<const B: usize>(
+        self,
+        sums: __m256i,
+        codes: &[__m256i; CHUNKS],
+        x: &[[i8; CHUNK]; CHUNKS],
+    ) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { dot::<B>(sums, codes, x) }
+    }
+
+    #[inline(always)]
+    fn to_floats(self, sums: __m256i) -> __m256 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_cvtepi32_ps(sums) }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m256 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    fn load_f32(self, values: &[f32; 8]) -> __m256 {
+        // SAFETY: `self` proves AVX2; the array has the 32 bytes that an unaligned load reads.
+        unsafe { _mm256_loadu_ps(values.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store_f32(self, values: &mut [f32; 8], floats: __m256) {
+        // SAFETY: `self` proves AVX2; the array has the 32 bytes that an unaligned store writes.
+        unsafe { _mm256_storeu_ps(values.as_mut_ptr(), floats) }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, values: &[f16; 8]) -> __m256 {
+        // SAFETY: `self` proves F16C; the array has the 16 bytes that an unaligned load reads, and `f16` is a transparent
+        // wrapper of its 16 bits.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(values.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn load_u8(self, values: &[u8; 8]) -> __m256 {
+        // SAFETY: `self` proves AVX2; the array has the 8 bytes that an unaligned load reads.
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(values.as_ptr().cast()))) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: `self` proves FMA.
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn neg_mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: `self` proves FMA.
+        unsafe { _mm256_fnmadd_ps(a, b, c) }
+    }
+}
+
+/// Chunks whose products, two of them added by each instruction, may be summed in 16 bits: `2 n (2^B - 1) 127 < 2^15`.
+const fn chunks_in_16_bits(bits: usize) -> usize {
+    match bits {
+        2..=4 => 8,
+        5 => 4,
+        6 => 2,
+        _ => 1,
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn dot<const B: usize>(
+    mut sums: __m256i,
+    codes: &[__m256i; CHUNKS],
+    x: &[[i8; CHUNK]; CHUNKS],
+) -> __m256i {
+    let ones = _mm256_set1_epi16(1);
+    let (codes, x) = (codes.as_slice(), x.as_slice());
+    let at_once = const { chunks_in_16_bits(B) };
+    for (codes, x) in codes.chunks_exact(at_once).zip(x.chunks_exact(at_once)) {
+        let mut words = _mm256_setzero_si256();
+        for (&codes, &x) in codes.iter().zip(x) {
+            let x = _mm256_set1_epi32(i32::from_le_bytes(x.map(i8::cast_unsigned)));
+            let products = if B == 8 {
+                // The sign goes over to the activations, which are never -128; 2 * 128 * 127 still fits.
+                _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes))
+            } else {
+                _mm256_maddubs_epi16(codes, x)
+            };
+            words = _mm256_add_epi16(words, products);
+        }
+        sums = _mm256_add_epi32(sums, _mm256_madd_epi16(words, ones));
+    }
+    sums
+}

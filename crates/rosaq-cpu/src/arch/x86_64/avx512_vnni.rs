@@ -1,0 +1,181 @@
+//! Tiles of sixteen rows by AVX-512 with VNNI.
+
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+use half::f16;
+
+use super::avx512::Avx512;
+use crate::arch::generic::{ByteSimd, TileKernel};
+use crate::tiles::{CHUNK, CHUNKS};
+
+/// Proof that the processor has VNNI for whole vectors besides what [`Avx512`] stands for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512Vnni(());
+
+impl Avx512Vnni {
+    /// `None` where the processor lacks one of them.
+    pub(crate) fn new() -> Option<Self> {
+        (Avx512::new().is_some() && is_x86_feature_detected!("avx512vnni")).then_some(Self(()))
+    }
+}
+
+impl ByteSimd<16> for Avx512Vnni {
+    type Bytes = __m512i;
+    type Sums = __m512i;
+    type Floats = __m512;
+
+    const OFFSET: f32 = 0.0;
+
+    #[inline(always)]
+    fn enter<K: TileKernel<16>>(
+        self,
+        tiles: &K::Tiles,
+        x: &K::Tokens<'_>,
+        range: Range<usize>,
+        out: &mut [[f32; 16]],
+    ) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
+        fn entry<K: TileKernel<16>>(
+            isa: Avx512Vnni,
+            tiles: &K::Tiles,
+            x: &K::Tokens<'_>,
+            range: Range<usize>,
+            out: &mut [[f32; 16]],
+        ) {
+            K::run(isa, tiles, x, range, out);
+        }
+        // SAFETY: `self` proves the features.
+        unsafe { entry::<K>(self, tiles, x, range, out) }
+    }
+
+    #[inline(always)]
+    fn load(self, bytes: &[[u8; CHUNK]; 16]) -> __m512i {
+        // SAFETY: `self` proves AVX-512 F and BW; the array has the 64 bytes that an unaligned load reads.
+        unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn and(self, bytes: __m512i, mask: u8) -> __m512i {
+        // SAFETY: `self` proves AVX-512 F and BW.
+        unsafe { _mm512_and_si512(bytes, _mm512_set1_epi8(mask.cast_signed())) }
+    }
+
+    #[inline(always)]
+    fn or(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512 F and BW.
+        unsafe { _mm512_or_si512(a, b) }
+    }
+
+    #[inline(always)]
+    fn shift_right<const N: i32>(self, bytes: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512 F and BW.
+        unsafe { _mm512_srl_epi16(bytes, _mm_cvtsi32_si128(N)) }
+    }
+
+    #[inline(always)]
+    fn shift_left<const N: i32>(self, bytes: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512 F and BW.
+        unsafe { _mm512_sll_epi16(bytes, _mm_cvtsi32_si128(N)) }
+    }
+
+    #[inline(always)]
+    fn whole_bytes(self, bytes: __m512i) -> __m512i {
+        bytes
+    }
+
+    #[inline(always)]
+    fn no_sums(self) -> __m512i {
+        // SAFETY: `self` proves AVX-512 F and BW.
+        unsafe { _mm512_setzero_si512() }
+    }
+
+    #[inline(always)]
+    fn dot<const B: usize>(
+        self,
+        sums: __m512i,
+        codes: &[__m512i; CHUNKS],
+        x: &[[i8; CHUNK]; CHUNKS],
+    ) -> __m512i {
+        // SAFETY: `self` proves VNNI.
+        unsafe { dot(sums, codes, x) }
+    }
+
+    #[inline(always)]
+    fn to_floats(self, sums: __m512i) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F and BW.
+        unsafe { _mm512_cvtepi32_ps(sums) }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F and BW.
+        unsafe { _mm512_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    fn load_f32(self, values: &[f32; 16]) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F and BW; the array has the 64 bytes that an unaligned load reads.
+        unsafe { _mm512_loadu_ps(values.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store_f32(self, values: &mut [f32; 16], floats: __m512) {
+        // SAFETY: `self` proves AVX-512 F and BW; the array has the 64 bytes that an unaligned store writes.
+        unsafe { _mm512_storeu_ps(values.as_mut_ptr(), floats) }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, values: &[f16; 16]) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F; the array has the 32 bytes that an unaligned load reads, and `f16` is a transparent
+        // wrapper of its 16 bits.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(values.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn load_u8(self, values: &[u8; 16]) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F and BW; the array has the 16 bytes that an unaligned load reads.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(values.as_ptr().cast()))) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F and BW.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F and BW.
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F and BW.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn neg_mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_fnmadd_ps(a, b, c) }
+    }
+}
+
+/// Products of codes and activations, four at a time.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn dot(mut sums: __m512i, codes: &[__m512i; CHUNKS], x: &[[i8; CHUNK]; CHUNKS]) -> __m512i {
+    for (&codes, &x) in codes.iter().zip(x) {
+        let x = _mm512_set1_epi32(i32::from_le_bytes(x.map(i8::cast_unsigned)));
+        sums = _mm512_dpbusd_epi32(sums, codes, x);
+    }
+    sums
+}

@@ -1,0 +1,217 @@
+//! Tiles of codes against exact sums over rounded activations.
+
+use std::iter::repeat_n;
+
+use super::*;
+use crate::TiledLinear;
+use crate::arch::generic::{add_f16_tiles, add_int_tiles};
+use crate::arch::plain_bytes::PlainBytes;
+use crate::tiles::{F16Tiles, IntTiles, TileInput};
+
+/// Activations as the kernels round them: to a whole number of 127ths of the largest magnitude among up to 128 channels of a group.
+fn rounded(linear: &PackedLinear, x: &[f32]) -> Vec<f64> {
+    let mut exact = Vec::with_capacity(x.len());
+    for (segment, at) in linear.segments.iter().zip(&linear.layout().segments) {
+        let channels = &x[at.channel_start..][..segment.channels];
+        if segment.kind == SegmentKind::F16 {
+            exact.extend(channels.iter().map(|&x| f64::from(x)));
+            continue;
+        }
+        for group in channels.chunks(segment.group_size) {
+            for block in group.chunks(128) {
+                let largest = block.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
+                for x in block {
+                    // To the same code, wherever a middle between two lies.
+                    let code = f64::from((*x * (127.0 / largest)).round_ties_even());
+                    exact.push(code / 127.0 * f64::from(largest));
+                }
+            }
+        }
+    }
+    exact
+}
+
+fn exact(linear: &PackedLinear, x: &[f32]) -> Vec<(f64, f64)> {
+    let (w, rounded) = (linear.dequantize(), rounded(linear, x));
+    let rows = w.chunks_exact(linear.in_features).enumerate();
+    let sums = rows.map(|(row, w)| {
+        let terms = w.iter().zip(&rounded).map(|(w, x)| f64::from(*w) * x);
+        let (sum, size) = terms.fold((0.0, 0.0), |(sum, size), t| (sum + t, size + t.abs()));
+        (sum, size + zero_terms(linear, row, x))
+    });
+    sums.collect()
+}
+
+fn activations(n: usize, noise: &mut Noise) -> Vec<f32> {
+    (0..n).map(|_| (f32::from(noise.byte()) - 128.0) / 64.0 * 127.0 / 128.0).collect()
+}
+
+#[track_caller]
+fn check(out: usize, n_tokens: usize, segments: &[Segment]) {
+    let mut noise = Noise(out as u64 + 3);
+    let linear = build(out, segments, &mut noise);
+    let n_in = linear.in_features;
+    let x = activations(n_in * n_tokens, &mut noise);
+    for isa in available() {
+        let tiled = TiledLinear::new_with(isa, &linear).expect("integers and f16 alone");
+        let mut y = vec![f32::NAN; out * n_tokens];
+        tiled.multiply(&x, &mut y);
+        for (x, y) in x.chunks_exact(n_in).zip(y.chunks_exact(out)) {
+            check_close(y, &exact(&linear, x), &format!("{isa}, {n_tokens} tokens, {segments:?}"));
+        }
+    }
+}
+
+const WIDTHS: [Bits; 6] = [Bits::TWO, Bits::THREE, Bits::FOUR, Bits::FIVE, Bits::SIX, Bits::EIGHT];
+
+#[test]
+fn every_width_symmetry_and_number_of_tokens() {
+    for bits in WIDTHS {
+        for n_tokens in [1, 2, 16, 17, 40] {
+            check(21, n_tokens, &[Segment::symmetric(300, bits, 128)]);
+            check(8, n_tokens, &[Segment::asymmetric(256, bits, 128)]);
+        }
+    }
+}
+
+#[test]
+fn odd_shapes_and_groups() {
+    for (channels, group_size) in
+        [(1, 1), (31, 16), (62, 62), (100, 7), (576, 576), (513, 128), (700, 300)]
+    {
+        check(33, 3, &[Segment::asymmetric(channels, Bits::THREE, group_size)]);
+        check(1, 1, &[Segment::symmetric(channels, Bits::FIVE, group_size)]);
+    }
+}
+
+#[test]
+fn salient_channels_and_segments_of_several_widths() {
+    let segments = [
+        Segment::f16(13),
+        Segment::asymmetric(160, Bits::FOUR, 32),
+        Segment::f16(64),
+        Segment::symmetric(96, Bits::TWO, 96),
+    ];
+    for n_tokens in [1, 5] {
+        check(100, n_tokens, &segments);
+    }
+}
+
+#[test]
+fn largest_sums_do_not_overflow() {
+    // Codes and activations that are all at their largest, and of one sign or of alternating ones.
+    for bits in WIDTHS {
+        for flip in [1.0, -1.0] {
+            let segment = Segment::asymmetric(128, bits, 128);
+            let values = SegmentValues::Codes {
+                codes: vec![bits.max_code(); 8 * 128],
+                scales: vec![f16::ONE; 8],
+                zeros: vec![0; 8],
+            };
+            let linear = PackedLinearBuilder::new(8).segment(segment, values).build().unwrap();
+            let x: Vec<f32> = [1.0, flip].into_iter().cycle().take(128).collect();
+            let expected = x.iter().sum::<f32>() * f32::from(bits.max_code());
+            for isa in available() {
+                let mut y = [f32::NAN; 8];
+                TiledLinear::new_with(isa, &linear).unwrap().multiply(&x, &mut y);
+                assert!(
+                    y.iter().all(|y| (y - expected).abs() <= 1e-5 * 128.0 * 255.0),
+                    "{isa}, {bits:?}: expected {expected}, found {y:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn other_codes_are_left_to_other_kernels() {
+    let mut noise = Noise(1);
+    let codebook = SegmentKind::Codebook { bits: Bits::THREE, id: 1 };
+    let segment = Segment { channels: 64, kind: codebook, group_size: 64 };
+    let linear = build(8, &[segment], &mut noise);
+    assert!(TiledLinear::new(&linear).is_none());
+}
+
+#[test]
+fn activations_of_no_size_or_that_are_not_finite() {
+    let mut noise = Noise(5);
+    let linear = build(8, &[Segment::symmetric(64, Bits::FOUR, 32)], &mut noise);
+    let tiled = TiledLinear::new(&linear).unwrap();
+    let mut y = [f32::NAN; 8];
+    tiled.multiply(&[0.0; 64], &mut y);
+    assert_eq!(y, [0.0; 8]);
+    tiled.multiply(&[f32::MIN_POSITIVE; 64], &mut y);
+    assert!(y.iter().all(|y| y.abs() < 1e-30));
+    for bad in [f32::NAN, f32::INFINITY] {
+        let mut x = [1.0; 64];
+        x[40] = bad;
+        tiled.multiply(&x, &mut y);
+        assert!(y.iter().all(|y| !y.is_finite()), "{y:?}");
+    }
+}
+
+/// Sixteen lanes in plain Rust: what the layout for AVX-512 must give wherever the tests run.
+#[test]
+fn sixteen_lanes_give_what_eight_do() {
+    let mut noise = Noise(9);
+    let linear = build(40, &[Segment::f16(7), Segment::asymmetric(192, Bits::SIX, 64)], &mut noise);
+    let x = activations(linear.in_features, &mut noise);
+    fn product<const L: usize>(linear: &PackedLinear, x: &[f32]) -> Vec<f32> {
+        let (ints, values) =
+            (IntTiles::<L>::of(linear, 1).unwrap(), F16Tiles::<L>::of(linear, 0).unwrap());
+        let mut input = TileInput::default();
+        input.set(&ints.blocks, ints.channel_start, &[x]);
+        let n_tiles = linear.out_features.div_ceil(L);
+        let mut out = vec![[0.0; L]; n_tiles];
+        add_int_tiles(PlainBytes, &ints, &input, 0..n_tiles, &mut out);
+        add_f16_tiles(PlainBytes, &values, &[&x[..7]], 0..n_tiles, &mut out);
+        out.as_flattened()[..linear.out_features].to_vec()
+    }
+    assert_eq!(product::<16>(&linear, &x), product::<8>(&linear, &x));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn rows_come_back_as_they_were(
+        out in 1_usize..40,
+        channels in 1_usize..200,
+        group_size in 1_usize..200,
+        width in 0_usize..6,
+        symmetric: bool,
+        f16_channels in 0_usize..5,
+    ) {
+        let kind = SegmentKind::Int { bits: WIDTHS[width], symmetric };
+        let segments: Vec<Segment> = repeat_n(Segment::f16(1), f16_channels)
+            .chain([Segment { channels, kind, group_size }])
+            .collect();
+        let linear = build(out, &segments, &mut Noise(out as u64));
+        for isa in available() {
+            let tiled = TiledLinear::new_with(isa, &linear).unwrap();
+            let mut row = vec![f32::NAN; linear.in_features];
+            for (idx, expected) in linear.dequantize().chunks_exact(linear.in_features).enumerate() {
+                tiled.row_into(idx, &mut row);
+                prop_assert_eq!(&row, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn threads_and_neighbours_do_not_matter(n_tokens in 1_usize..40, threads in 2_usize..4) {
+        let mut noise = Noise(n_tokens as u64);
+        let linear = build(300, &[Segment::asymmetric(320, Bits::THREE, 64)], &mut noise);
+        let tiled = TiledLinear::new(&linear).unwrap();
+        let x = activations(320 * n_tokens, &mut noise);
+        let on = |threads: usize, x: &[f32]| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut y = vec![f32::NAN; x.len() / 320 * 300];
+            pool.install(|| tiled.multiply(x, &mut y));
+            y
+        };
+        let whole = on(1, &x);
+        prop_assert_eq!(&on(threads, &x), &whole);
+        let last = on(1, &x[x.len() - 320..]);
+        prop_assert_eq!(&last, &whole[whole.len() - 300..]);
+    }
+}

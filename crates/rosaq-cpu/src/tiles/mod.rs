@@ -1,0 +1,23 @@
+//! Packed linears laid out anew for products with activations of eight bits.
+//!
+//! [`PackedLinear`] keeps codes as densely as a file; here the same bits stand in the order in which vectors want them. `L` output
+//! rows form a *tile*. Of each row, the channels of a group are cut into *blocks* of at most 128, which share a scale of the weights
+//! and one of the activations, and blocks into *units* of 32: eight chunks of four channels. A vector holds one chunk of all `L`
+//! rows, a row to each lane of four bytes, so sums of products never have to be added across lanes.
+
+mod input;
+mod layout;
+mod linear;
+
+pub(crate) use input::TileInput;
+pub(crate) use layout::{CHUNKS, F16Tiles, IntTiles};
+pub use linear::TiledLinear;
+
+/// Channels of a unit.
+pub(crate) const UNIT: usize = 32;
+/// Channels that a lane of four bytes holds.
+pub(crate) const CHUNK: usize = 4;
+/// Channels at most that share a scale of the activations.
+pub(crate) const BLOCK: usize = 128;
+/// Tokens at most that a kernel multiplies with one reading of the weights.
+pub(crate) const TOKENS: usize = 16;
