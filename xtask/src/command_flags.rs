@@ -8,6 +8,7 @@ use crate::flags::{
     CalibrationFlags, MethodFlags, ModelFlags, OutputFlags, PresetName, TableName, TaskFlags,
     TextFlags, parse_bits, parse_group_size, parse_target_bits,
 };
+use crate::run_flags::ActivationForm;
 
 #[derive(Debug, Args)]
 pub(crate) struct QuantizeFlags {
@@ -77,6 +78,9 @@ pub(crate) struct EvalFlags {
     pub(crate) max_ppl_increase: Option<f64>,
     #[command(flatten)]
     pub(crate) tasks: TaskFlags,
+    /// How activations meet the weights of a rosaq checkpoint
+    #[arg(long, value_name = "FORM", default_value = "f32")]
+    pub(crate) activations: ActivationForm,
     /// Write each question with the log-likelihoods of its choices, one JSON object a line
     #[arg(long, value_name = "FILE.jsonl", requires = "data")]
     pub(crate) samples: Option<PathBuf>,
@@ -185,47 +189,6 @@ pub(crate) struct ReproduceFlags {
     pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) table: TableFlags,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct GenerateFlags {
-    #[command(flatten)]
-    pub(crate) model: ModelFlags,
-    /// What to go on from
-    #[arg(long, value_name = "TEXT", default_value = "Once upon a time")]
-    pub(crate) prompt: String,
-    /// Take the prompt as a message, and answer it as the model's chat template has it
-    #[arg(long)]
-    pub(crate) chat: bool,
-    /// A system message before the prompt
-    #[arg(long, value_name = "TEXT", requires = "chat")]
-    pub(crate) system: Option<String>,
-    /// Tokens to come at most
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    pub(crate) max_tokens: usize,
-    /// What logits are divided by; 0 takes the most probable token always
-    #[arg(long, value_name = "T", default_value_t = 0.0)]
-    pub(crate) temperature: f32,
-    /// Only the K most probable tokens can come; 0 for all
-    #[arg(long, value_name = "K", default_value_t = 0)]
-    pub(crate) top_k: usize,
-    /// Only the most probable tokens that make up this share can come
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
-    pub(crate) top_p: f32,
-    /// Only tokens of at least this share of the most probable one's probability can come
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
-    pub(crate) min_p: f32,
-    /// Seed of the draws
-    #[arg(long, default_value_t = 0)]
-    pub(crate) seed: u64,
-    /// A string that ends the text; may be given more than once
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) stop: Vec<String>,
-    /// Go on when the model ends its text
-    #[arg(long)]
-    pub(crate) ignore_end: bool,
-    #[command(flatten)]
-    pub(crate) output: OutputFlags,
 }
 
 #[derive(Debug, Args)]

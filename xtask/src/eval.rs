@@ -15,7 +15,7 @@ pub(crate) fn run(flags: &EvalFlags) -> anyhow::Result<Outcome> {
     if let Some(job) = flags.tasks.job(flags.text.context)? {
         return tasks::run(flags, &path, &job, progress);
     }
-    let model = EvalModel::open(&path)?;
+    let model = EvalModel::open_with(&path, flags.activations.into())?;
     let tokens = model.tokens(&flags.text.text())?;
     let reference = match &flags.reference {
         Some(reference) => {

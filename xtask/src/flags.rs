@@ -10,9 +10,9 @@ use rosaq_pipeline::{
 };
 
 use crate::command_flags::{
-    BenchFlags, CompareFlags, EvalFlags, GenerateFlags, LogitsFlags, QuantizeFlags, ReproduceFlags,
-    VerifyFlags,
+    BenchFlags, CompareFlags, EvalFlags, LogitsFlags, QuantizeFlags, ReproduceFlags, VerifyFlags,
 };
+use crate::run_flags::{GenerateFlags, ThroughputFlags};
 
 /// Squeezes large language models into few bits, and proves what is left of them.
 ///
@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Reproduce(ReproduceFlags),
     /// Text from a model
     Generate(GenerateFlags),
+    /// Decoding speed of checkpoints beside the model in f16
+    Throughput(ThroughputFlags),
     /// Logits of a model as a NumPy file, to compare with other software.
     Logits(LogitsFlags),
     /// Re-read a checkpoint and compare every tensor with its checksum.
@@ -321,7 +323,7 @@ pub(crate) fn parse_target_bits(text: &str) -> Result<f64, String> {
     }
 }
 
-fn parse_count(text: &str) -> Result<usize, String> {
+pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {
         Ok(n) if n >= 1 => Ok(n),
         _ => Err("expected a whole number from 1".to_owned()),

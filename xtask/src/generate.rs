@@ -7,8 +7,8 @@ use rosaq_pipeline::{Generated, Message, Request, Sampler, Sampling, TextModel};
 use serde_json::json;
 
 use crate::Outcome;
-use crate::command_flags::GenerateFlags;
 use crate::output::{prepare, print_json, print_text};
+use crate::run_flags::GenerateFlags;
 
 pub(crate) fn run(flags: &GenerateFlags) -> anyhow::Result<Outcome> {
     prepare(&flags.output)?;
@@ -19,7 +19,7 @@ pub(crate) fn run(flags: &GenerateFlags) -> anyhow::Result<Outcome> {
         min_p: flags.min_p,
         seed: flags.seed,
     })?;
-    let model = TextModel::open(&flags.model.path())?;
+    let model = TextModel::open(&flags.model.path(), flags.activations.into())?;
     let prompt = match flags.chat {
         true => model.chat(&messages(flags))?,
         false => model.prompt(&flags.prompt)?,

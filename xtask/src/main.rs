@@ -13,7 +13,9 @@ mod paper_channels;
 mod paper_table;
 mod quantize;
 mod reproduce;
+mod run_flags;
 mod tasks;
+mod throughput;
 mod tidy;
 mod verify;
 
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Command::Compare(flags) => compare::run(flags),
         Command::Reproduce(flags) => reproduce::run(flags),
         Command::Generate(flags) => generate::run(flags),
+        Command::Throughput(flags) => throughput::run(flags),
         Command::Logits(flags) => logits::run(flags),
         Command::Verify(flags) => verify::run(flags),
         Command::BenchKernels(flags) => bench_kernels::run(flags),

@@ -9,6 +9,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::arch;
+use crate::arch::attention::AttentionShape;
 #[cfg(target_arch = "x86_64")]
 use crate::arch::x86_64::{avx2::Avx2, avx512::Avx512, avx512_vnni::Avx512Vnni};
 use crate::prepare::{Activations, Arranged};
@@ -177,4 +178,25 @@ pub fn walsh_hadamard(x: &mut [f32], points: usize) {
         return unsafe { arch::x86_64::elementwise::walsh_hadamard(x, points) };
     }
     arch::elementwise::walsh_hadamard(x, points);
+}
+
+/// Attention of one token: `query` and `out` `[n_heads * head_dim]`, `keys` and `values` row-major
+/// `[tokens, n_kv_heads * head_dim]`, all of which are seen. In f32; the same bits on every instruction set.
+///
+/// # Panics
+/// If the lengths do not fit the shape, or there are no keys.
+pub fn attend_token(
+    shape: AttentionShape,
+    query: &[f32],
+    keys: &[f32],
+    values: &[f32],
+    out: &mut [f32],
+) {
+    shape.check(query, keys, values, out);
+    #[cfg(target_arch = "x86_64")]
+    if Avx2::new().is_some() {
+        // SAFETY: the availability of AVX2 was just checked.
+        return unsafe { arch::x86_64::elementwise::attend_token(shape, query, keys, values, out) };
+    }
+    arch::attention::attend_token(shape, query, keys, values, out);
 }

@@ -10,7 +10,8 @@ mod segment;
 mod tiles;
 mod trellis;
 
-pub use dispatch::{Isa, silu_mul, silu_mul_backward, softmax, walsh_hadamard};
+pub use arch::attention::AttentionShape;
+pub use dispatch::{Isa, attend_token, silu_mul, silu_mul_backward, softmax, walsh_hadamard};
 pub use gemm::{gemm, gemm_with};
 pub use gemv::{gemv, gemv_with};
 pub use tiles::TiledLinear;

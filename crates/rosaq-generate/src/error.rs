@@ -20,6 +20,30 @@ pub enum GenerateError {
         /// Positions that the model was made for.
         context: usize,
     },
+    /// A measurement of nothing.
+    #[error(
+        "{batch} sequences of {context} tokens and {generated} more: nothing to measure; give at least one of each"
+    )]
+    NothingToMeasure {
+        /// Sequences.
+        batch: usize,
+        /// Tokens of each prompt.
+        context: usize,
+        /// Tokens generated.
+        generated: usize,
+    },
+    /// More tokens than the model was made for.
+    #[error(
+        "{context} tokens of context and {generated} generated exceed the {found} positions of the model; ask for fewer tokens"
+    )]
+    TooManyTokens {
+        /// Tokens of each prompt.
+        context: usize,
+        /// Tokens generated.
+        generated: usize,
+        /// Positions that the model was made for.
+        found: usize,
+    },
     /// A sampling setting out of range.
     #[error("`{name}` is {found}, expected {expected}")]
     Setting {

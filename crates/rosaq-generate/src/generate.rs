@@ -103,7 +103,7 @@ pub fn generate(
             break;
         }
         let start = Instant::now();
-        let token = sampler.draw(&model.next_logits(&feed, &mut cache)?)?;
+        let token = sampler.draw(&model.next_logits(&[&feed], &mut cache)?.data)?;
         match out.tokens.is_empty() {
             true => out.prompt_time = start.elapsed(),
             false => out.token_times.push(start.elapsed()),

@@ -5,6 +5,7 @@ mod chat;
 mod error;
 mod generate;
 mod sampler;
+mod speed;
 mod stop;
 mod stream;
 
@@ -12,3 +13,4 @@ pub use chat::{ChatTemplate, Message};
 pub use error::GenerateError;
 pub use generate::{EndReason, Generated, Request, generate};
 pub use sampler::{Sampler, Sampling};
+pub use speed::{Speed, SpeedRequest};

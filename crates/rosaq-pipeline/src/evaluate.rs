@@ -6,7 +6,7 @@ use rosaq_calib::Fingerprint;
 use rosaq_checkpoint::Checkpoint;
 use rosaq_eval::{LanguageModel, Score, perplexity, perplexity_and_kl};
 use rosaq_model::{ModelError, SourceModel};
-use rosaq_runtime::{Model, RuntimeError, TokenTree};
+use rosaq_runtime::{Activations, Model, RuntimeError, TokenTree};
 use rosaq_tensor::Matrix;
 use rosaq_text::{AddSpecial, TextError, TokenWindows, Tokenizer, perplexity_text};
 
@@ -61,14 +61,23 @@ pub struct Reference {
 }
 
 impl EvalModel {
-    /// Opens a rosaq checkpoint (packed, resident) or any source model (dense, streamed block by block).
+    /// Opens a rosaq checkpoint (packed, resident, with activations of f32) or any source model (dense, streamed block by block).
     ///
     /// # Errors
     /// Whatever is wrong with the model or its tokenizer.
     pub fn open(path: &Path) -> Result<Self, PipelineError> {
+        Self::open_with(path, Activations::F32)
+    }
+
+    /// As [`Self::open`], with activations of some form where weights are packed.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the model or its tokenizer.
+    pub fn open_with(path: &Path, activations: Activations) -> Result<Self, PipelineError> {
         if Checkpoint::is_rosaq(path) {
             let tokenizer = Tokenizer::from_dir(path)?;
-            return Ok(Self { model: Model::packed(path)?, tokenizer, path: path.to_owned() });
+            let model = Model::packed_with(path, activations)?;
+            return Ok(Self { model, tokenizer, path: path.to_owned() });
         }
         let source = SourceModel::open(path)?;
         let tokenizer = source_tokenizer(&source)?;

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use rosaq_checkpoint::Checkpoint;
 use rosaq_generate::{ChatTemplate, Generated, Message, Request, Sampler, generate};
 use rosaq_model::SourceModel;
-use rosaq_runtime::{Blocks, Model};
+use rosaq_runtime::{Activations, Model};
 use rosaq_text::{AddSpecial, Tokenizer};
 
 use crate::PipelineError;
+use crate::resident::resident_model;
 use crate::tokens::{chat_template_beside, source_chat_template, source_tokenizer};
 
 /// A model with its tokenizer and the template of its conversations.
@@ -21,23 +22,18 @@ pub struct TextModel {
 }
 
 impl TextModel {
-    /// Opens a rosaq checkpoint (packed) or any source model (dense), all of it in memory.
+    /// Opens a rosaq checkpoint (packed, with activations of that form) or any source model (f16), all of it in memory.
     ///
     /// # Errors
     /// Whatever is wrong with the model or its tokenizer.
-    pub fn open(path: &Path) -> Result<Self, PipelineError> {
-        let (model, tokenizer, template) = if Checkpoint::is_rosaq(path) {
-            (Model::packed(path)?, Tokenizer::from_dir(path)?, chat_template_beside(path)?)
+    pub fn open(path: &Path, activations: Activations) -> Result<Self, PipelineError> {
+        let (tokenizer, template) = if Checkpoint::is_rosaq(path) {
+            (Tokenizer::from_dir(path)?, chat_template_beside(path)?)
         } else {
             let source = SourceModel::open(path)?;
-            let (tokenizer, template) =
-                (source_tokenizer(&source)?, source_chat_template(&source)?);
-            let config = source.config().clone();
-            let blocks: Result<Vec<_>, _> =
-                (0..config.n_layers).map(|layer| source.load_block(layer)).collect();
-            let model = Model::from_parts(config, source.load_ends()?, Blocks::Dense(blocks?));
-            (model, tokenizer, template)
+            (source_tokenizer(&source)?, source_chat_template(&source)?)
         };
+        let model = resident_model(path, activations)?;
         let template = template.map(ChatTemplate::new);
         Ok(Self { model, tokenizer, template, path: path.to_owned() })
     }

@@ -21,6 +21,7 @@ mod present;
 mod progress;
 mod quantize;
 mod report;
+mod resident;
 mod scored;
 mod sensitivity;
 mod tables;
@@ -29,6 +30,7 @@ mod task_eval;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod throughput;
 mod tokens;
 mod usage;
 mod variant;
@@ -60,6 +62,7 @@ pub use rosaq_methods::{
 };
 pub use rosaq_model::SourceModel;
 pub use rosaq_rotate::Placement;
+pub use rosaq_runtime::Activations;
 pub use rosaq_saliency::SaliencyRule;
 pub use rosaq_tasks::{
     GroupScore, Measure, Metric, ScoredQuestion, TaskScore, common_sense_average,
@@ -68,6 +71,7 @@ pub use tables::TableWidth;
 pub use task_columns::{TaskColumn, columns};
 pub use task_eval::{Keep, TaskJob, TaskQuestions, TaskScores};
 pub use threads::use_threads;
+pub use throughput::{ThroughputJob, ThroughputRow, ThroughputSpeed, throughput};
 pub use tokens::source_tokenizer;
 pub use usage::{StageTime, Stopwatch, peak_rss_bytes};
 pub use variant::Variant;

@@ -48,6 +48,16 @@ impl Stopwatch {
     }
 }
 
+/// Bytes that programs may still take without swapping, by the system or by the limits of the group this process is in; `None` where
+/// neither is known.
+pub(crate) fn available_memory_bytes() -> Option<u64> {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    let limit = system.cgroup_limits().map(|limits| limits.free_memory);
+    let free = Some(system.available_memory()).filter(|&free| free > 0);
+    free.into_iter().chain(limit).min()
+}
+
 /// Forgets the largest resident set so far, so that stages can be told apart; says whether the system can do so (Linux).
 fn reset_peak_rss() -> bool {
     const PEAK: &str = "5"; // proc(5), clear_refs: reset the peak resident set

@@ -20,7 +20,9 @@ use rosaq_rotate::{
     Placement, ResidualBases, rotate_block, rotate_down_input, rotate_ends, rotate_value_heads,
     scale_attention_input, scale_down_input, scale_heads_output, scale_mlp_input,
 };
-use rosaq_runtime::{Batch, BlockContext, Blocks, LoadedBlock, Model, RopeTable, Workspace};
+use rosaq_runtime::{
+    Activations, Batch, BlockContext, Blocks, LoadedBlock, Model, RopeTable, Workspace,
+};
 use rosaq_tensor::Matrix;
 use serde_json::Map;
 
@@ -110,10 +112,16 @@ fn quantize_in_memory(
     for layer in 0..config.n_layers {
         let block = source.load_block(layer).unwrap();
         let mut collector = StatsCollector::new(&config, Requirements::ALL, TokenWeighting::Equal);
-        let batch = Batch { lengths: &[IDS.len()], first_position: 0, parents: &[] };
+        let batch = Batch { lengths: &[IDS.len()], parents: &[] };
         let context = BlockContext { config: &config, rope: &rope, batch };
         let workspace = &mut Workspace::default();
-        LoadedBlock::Dense(&block).forward(context, &mut hidden, None, &mut collector, workspace);
+        LoadedBlock::Dense(&block).forward(
+            context,
+            &mut hidden,
+            &mut [],
+            &mut collector,
+            workspace,
+        );
         let (stats, bases) = (collector.finish(), bases_of(layer));
         let heads = plan.heads.map(|h| match (h.scope, h.basis) {
             (HeadScope::EachHead, Basis::Eigen(first)) => {
@@ -144,7 +152,7 @@ fn quantize_in_memory(
     let ends = ends.try_map(table).unwrap();
     write_ends_shard(dir, &config, &ends, plan.codes.levels()).unwrap();
     finish(dir, &config, method, Map::new()).unwrap();
-    Model::from_parts(config, ends, Blocks::Packed(packed))
+    Model::from_parts(config, ends, Blocks::packed(packed, Activations::F32))
 }
 
 #[test]

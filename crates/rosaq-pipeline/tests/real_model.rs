@@ -67,10 +67,16 @@ fn rotated(source: &SourceModel, ids: &[u32], placement: Placement) -> Model {
     for layer in 0..config.n_layers {
         let mut collector = StatsCollector::new(&config, Requirements::ALL, TokenWeighting::Equal);
         let block = source.load_block(layer).unwrap();
-        let batch = Batch { lengths: &[ids.len()], first_position: 0, parents: &[] };
+        let batch = Batch { lengths: &[ids.len()], parents: &[] };
         let context = BlockContext { config: &config, rope: &rope, batch };
         let workspace = &mut Workspace::default();
-        LoadedBlock::Dense(&block).forward(context, &mut hidden, None, &mut collector, workspace);
+        LoadedBlock::Dense(&block).forward(
+            context,
+            &mut hidden,
+            &mut [],
+            &mut collector,
+            workspace,
+        );
         stats.push(collector.finish());
     }
     let first = SalientFirst { rule: SaliencyRule::Top, salient: 16 };

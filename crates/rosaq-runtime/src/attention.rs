@@ -3,6 +3,7 @@
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
+use rosaq_cpu::AttentionShape;
 use rosaq_model::ModelConfig;
 
 /// Sizes that attention needs.
@@ -35,6 +36,9 @@ pub(crate) fn attend(heads: Heads, queries: &[f32], keys: &[f32], values: &[f32]
     let width = heads.n_heads * heads.head_dim;
     let new = queries.len() / width;
     let seen = keys.len() / (heads.n_kv_heads * heads.head_dim) - new;
+    if new == 1 {
+        return attend_token(heads, queries, keys, values, out);
+    }
     let block = QUERY_BLOCK * width;
     out.par_chunks_mut(block).zip(queries.par_chunks(block)).enumerate().for_each(
         |(block_idx, (out, queries))| {
@@ -42,6 +46,20 @@ pub(crate) fn attend(heads: Heads, queries: &[f32], keys: &[f32], values: &[f32]
             attend_block(heads, first, queries, keys, values, out);
         },
     );
+}
+
+/// [`attend`] for one query a head: each key and value is read once for all heads that share it.
+fn attend_token(heads: Heads, query: &[f32], keys: &[f32], values: &[f32], out: &mut [f32]) {
+    let kv_width = heads.n_kv_heads * heads.head_dim;
+    let seen = keys.len() / kv_width;
+    let start = heads.window.map_or(0, |window| seen.saturating_sub(window));
+    let [keys, values] = [keys, values].map(|states| &states[start * kv_width..]);
+    let shape = AttentionShape {
+        n_heads: heads.n_heads,
+        n_kv_heads: heads.n_kv_heads,
+        head_dim: heads.head_dim,
+    };
+    rosaq_cpu::attend_token(shape, query, keys, values, out);
 }
 
 fn attend_block(

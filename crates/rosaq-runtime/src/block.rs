@@ -21,8 +21,6 @@ const PIECE: usize = 1 << 14;
 pub struct Batch<'a> {
     /// Tokens of each sequence.
     pub lengths: &'a [usize],
-    /// Position of the first token of every sequence (tokens already in the cache).
-    pub first_position: usize,
     /// The sequence that each one continues, which stands before it; empty when none continues another.
     pub parents: &'a [Option<usize>],
 }
@@ -34,12 +32,13 @@ impl Batch<'_> {
         self.lengths.iter().sum()
     }
 
-    fn positions(&self) -> Vec<usize> {
+    /// The position of every token; a sequence goes on behind its cache, which `seen` says the tokens of.
+    fn positions(&self, seen: impl Fn(usize) -> usize) -> Vec<usize> {
         let mut ends: Vec<usize> = Vec::with_capacity(self.lengths.len());
         let mut positions = Vec::with_capacity(self.tokens());
         for (idx, &len) in self.lengths.iter().enumerate() {
             let parent = self.parents.get(idx).copied().flatten();
-            let first = parent.map_or(self.first_position, |parent| ends[parent]);
+            let first = parent.map_or_else(|| seen(idx), |parent| ends[parent]);
             positions.extend(first..first + len);
             ends.push(first + len);
         }
@@ -60,20 +59,20 @@ pub struct BlockContext<'a> {
 
 /// Runs one block over `hidden`, row-major `[tokens, hidden_size]`, in place.
 ///
-/// With a `cache` the batch must be one sequence; its keys and values are appended. The `observer` sees every activation
+/// With `caches`, one for each sequence, sequences go on behind them, and their keys and values are appended. The `observer` sees every activation
 /// site once, then the residual. Activations stand in `workspace`.
 ///
 /// # Panics
-/// If a cache is given for more than one sequence.
+/// If there are caches, but not one for each sequence.
 pub fn forward_block<W: LinearOp>(
     context: BlockContext<'_>,
     block: &BlockWeights<W>,
     hidden: &mut [f32],
-    cache: Option<&mut LayerCache>,
+    caches: &mut [LayerCache],
     observer: &mut dyn ActivationObserver,
     workspace: &mut Workspace,
 ) {
-    attention_branch(context, block, hidden, cache, observer, workspace);
+    attention_branch(context, block, hidden, caches, observer, workspace);
     add_to_residual(hidden, block.rotations.shortcut_attention.as_ref(), workspace);
     mlp_branch(context, block, hidden, observer, workspace);
     add_to_residual(hidden, block.rotations.shortcut_mlp.as_ref(), workspace);
@@ -85,7 +84,7 @@ fn attention_branch<W: LinearOp>(
     context: BlockContext<'_>,
     block: &BlockWeights<W>,
     hidden: &[f32],
-    cache: Option<&mut LayerCache>,
+    caches: &mut [LayerCache],
     observer: &mut dyn ActivationObserver,
     workspace: &mut Workspace,
 ) {
@@ -105,10 +104,11 @@ fn attention_branch<W: LinearOp>(
     if let Some(gain) = &block.key_norm {
         normalize_heads(key, gain, config.rms_norm_eps);
     }
-    let positions = batch.positions();
+    let kv_width = config.n_kv_heads * config.head_dim;
+    let positions = batch.positions(|idx| caches.get(idx).map_or(0, |c| c.tokens(kv_width)));
     rope.apply(query, &positions);
     rope.apply(key, &positions);
-    attend_all(context, query, key, value, cache, sized(heads, query.len()));
+    attend_all(context, query, key, value, caches, sized(heads, query.len()));
     observer.observe(ActivationSite::HeadsOutput, tokens, heads);
     let heads = rotated(block.rotations.heads_output.as_ref(), tokens, heads, turned);
     forward(&block.output, tokens, heads, branch);
@@ -119,39 +119,51 @@ fn attend_all(
     q: &[f32],
     k: &[f32],
     v: &[f32],
-    cache: Option<&mut LayerCache>,
+    caches: &mut [LayerCache],
     out: &mut [f32],
 ) {
     let BlockContext { config, batch, .. } = context;
     let heads = Heads::of(config);
-    if let Some(cache) = cache {
-        assert_eq!(batch.lengths.len(), 1, "a cache holds one sequence");
-        cache.keys.extend_from_slice(k);
-        cache.values.extend_from_slice(v);
-        attend(heads, q, &cache.keys, &cache.values, out);
-        return;
-    }
     if !batch.parents.is_empty() {
         attend_tree(config, batch, [q, k, v], out);
         return;
     }
+    let n_caches = caches.len();
+    assert!(n_caches == 0 || n_caches == batch.lengths.len(), "{n_caches} caches, one a sequence");
     let (width, kv_width) = (config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim);
-    let mut jobs = Vec::new();
+    let mut jobs = Vec::with_capacity(batch.lengths.len());
     let (mut q, mut k, mut v, mut rest) = (q, k, v, out);
+    let mut caches = caches.iter_mut();
     for &len in batch.lengths {
         let (q_one, q_rest) = q.split_at(len * width);
         let (k_one, k_rest) = k.split_at(len * kv_width);
         let (v_one, v_rest) = v.split_at(len * kv_width);
         let (out_one, out_rest) = rest.split_at_mut(len * width);
-        jobs.push((q_one, k_one, v_one, out_one));
+        let (keys, values): (&[f32], &[f32]) = match caches.next() {
+            Some(cache) => {
+                cache.keys.extend_from_slice(k_one);
+                cache.values.extend_from_slice(v_one);
+                (&cache.keys, &cache.values)
+            }
+            None => (k_one, v_one),
+        };
+        jobs.push((q_one, keys, values, out_one));
         (q, k, v, rest) = (q_rest, k_rest, v_rest, out_rest);
     }
-    rayon::scope(|scope| {
-        for (q, k, v, out) in jobs {
-            scope.spawn(move |_| attend(heads, q, k, v, out));
-        }
-    });
+    let seen: usize = jobs.iter().map(|(q, keys, ..)| q.len() / width * keys.len()).sum();
+    if seen < PARALLEL_ATTENTION {
+        jobs.into_iter().for_each(|(q, keys, values, out)| attend(heads, q, keys, values, out));
+    } else {
+        rayon::scope(|scope| {
+            for (q, keys, values, out) in jobs {
+                scope.spawn(move |_| attend(heads, q, keys, values, out));
+            }
+        });
+    }
 }
+
+/// Keys' values times queries below which waking other threads costs more than it saves.
+const PARALLEL_ATTENTION: usize = 1 << 16;
 
 /// Leaves what the MLP adds to the residual in `workspace.branch`.
 fn mlp_branch<W: LinearOp>(
@@ -170,10 +182,16 @@ fn mlp_branch<W: LinearOp>(
     let x = rotated(block.rotations.mlp_input.as_ref(), tokens, input, turned);
     forward(&block.gate, tokens, x, gate);
     forward(&block.up, tokens, x, up);
-    gate.par_chunks_mut(PIECE).zip(up.par_chunks(PIECE)).for_each(|(g, u)| silu_mul(g, u));
+    if gate.len() <= PIECE {
+        silu_mul(gate, up);
+    } else {
+        gate.par_chunks_mut(PIECE).zip(up.par_chunks(PIECE)).for_each(|(g, u)| silu_mul(g, u));
+    }
     observer.observe(ActivationSite::DownInput, tokens, gate);
     if let Some(points) = block.rotations.down_hadamard {
-        gate.par_chunks_mut(config.intermediate_size).for_each(|row| walsh_hadamard(row, points));
+        let rows = gate.par_chunks_mut(config.intermediate_size);
+        rows.with_min_len(PIECE.div_ceil(config.intermediate_size))
+            .for_each(|row| walsh_hadamard(row, points));
     }
     forward(&block.down, tokens, gate, branch);
 }

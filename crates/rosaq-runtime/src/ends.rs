@@ -5,6 +5,7 @@ use rosaq_pack::PackedLinear;
 use rosaq_tensor::Matrix;
 
 use crate::RuntimeError;
+use crate::arranged::{Activations, ArrangedLinear};
 use crate::linear::LinearOp;
 use crate::rms_norm::{apply_gain, normalize};
 
@@ -14,8 +15,8 @@ use crate::rms_norm::{apply_gain, normalize};
 pub enum Ends {
     /// Tables in f32.
     Dense(ModelEnds),
-    /// Tables as a checkpoint keeps them; products are computed from the codes.
-    Packed(ModelEnds<PackedLinear>),
+    /// Tables as a checkpoint keeps them, or laid out anew; products are computed from the codes.
+    Packed(ModelEnds<ArrangedLinear>),
 }
 
 impl From<ModelEnds> for Ends {
@@ -26,7 +27,7 @@ impl From<ModelEnds> for Ends {
 
 impl From<ModelEnds<PackedLinear>> for Ends {
     fn from(ends: ModelEnds<PackedLinear>) -> Self {
-        Self::Packed(ends)
+        Self::Packed(ArrangedLinear::ends(ends, Activations::F32))
     }
 }
 
@@ -35,7 +36,7 @@ impl Ends {
     pub(crate) fn vocab_size(&self) -> usize {
         match self {
             Self::Dense(ends) => ends.head_table().rows,
-            Self::Packed(ends) => ends.head_table().out_features,
+            Self::Packed(ends) => ends.head_table().out_features(),
         }
     }
 
@@ -71,9 +72,9 @@ impl Table for Matrix {
     }
 }
 
-impl Table for PackedLinear {
+impl Table for ArrangedLinear {
     fn row_into(&self, row: usize, out: &mut [f32]) {
-        self.dequantize_row_into(row, out);
+        Self::row_into(self, row, out);
     }
 }
 

@@ -24,6 +24,15 @@ pub enum RuntimeError {
         /// The first layer after which a value is NaN or infinite.
         layer: usize,
     },
+    /// Keys and values do not fit the memory.
+    #[error(
+        "keys and values of {} MB do not fit the memory of this machine; take fewer sequences or fewer tokens",
+        bytes / 1_000_000
+    )]
+    NoMemory {
+        /// Bytes asked for.
+        bytes: u64,
+    },
     /// A visitor asked to stop.
     #[error("interrupted")]
     Interrupted,

@@ -2,36 +2,89 @@
 
 use rosaq_model::ModelConfig;
 
-/// Keys and values of one layer, row-major `[tokens, n_kv_heads * head_dim]`, rotary embedding applied.
+use crate::RuntimeError;
+use crate::rope::RopeTable;
+use crate::workspace::Workspace;
+
+/// Keys and values of one layer and sequence, row-major `[tokens, n_kv_heads * head_dim]`, rotary embedding applied.
 #[derive(Debug, Clone, Default)]
 pub struct LayerCache {
     pub(crate) keys: Vec<f32>,
     pub(crate) values: Vec<f32>,
 }
 
-/// The cache of one sequence.
+impl LayerCache {
+    /// Tokens held, for keys of `kv_width` channels.
+    pub(crate) fn tokens(&self, kv_width: usize) -> usize {
+        self.keys.len() / kv_width
+    }
+}
+
+/// The cache of one or more sequences that are decoded together, and what else is used again from step to step.
 #[derive(Debug, Clone)]
 pub struct KvCache {
-    pub(crate) layers: Vec<LayerCache>,
-    pub(crate) tokens: usize,
+    /// `[layers, sequences]`.
+    pub(crate) layers: Vec<Vec<LayerCache>>,
+    /// Tokens of each sequence.
+    pub(crate) lengths: Vec<usize>,
+    pub(crate) rope: RopeTable,
+    pub(crate) workspace: Workspace,
 }
 
 impl KvCache {
-    /// An empty cache for a model.
+    /// An empty cache of one sequence for a model.
     #[must_use]
     pub fn new(config: &ModelConfig) -> Self {
-        Self { layers: vec![LayerCache::default(); config.n_layers], tokens: 0 }
+        Self::of_sequences(config, 1)
     }
 
-    /// Tokens held.
+    /// An empty cache of some sequences for a model.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.tokens
+    pub fn of_sequences(config: &ModelConfig, n_sequences: usize) -> Self {
+        Self {
+            layers: vec![vec![LayerCache::default(); n_sequences]; config.n_layers],
+            lengths: vec![0; n_sequences],
+            rope: RopeTable::new(config, 0),
+            workspace: Workspace::default(),
+        }
     }
 
-    /// Whether nothing is held yet.
+    /// Makes room for `tokens` of each sequence, so that none of it is looked for later.
+    ///
+    /// # Errors
+    /// [`RuntimeError::NoMemory`] when the system has not as much, before anything of it is used.
+    pub fn reserve(&mut self, config: &ModelConfig, tokens: usize) -> Result<(), RuntimeError> {
+        let no_memory =
+            RuntimeError::NoMemory { bytes: Self::bytes(config, self.lengths.len(), tokens) };
+        let values = tokens.checked_mul(config.n_kv_heads * config.head_dim);
+        let Some(values) = values else { return Err(no_memory) };
+        for cache in self.layers.iter_mut().flatten() {
+            for states in [&mut cache.keys, &mut cache.values] {
+                let more = values.saturating_sub(states.len());
+                if states.try_reserve_exact(more).is_err() {
+                    return Err(no_memory);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of the keys and values of `n_sequences` of `tokens` each.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.tokens == 0
+    pub fn bytes(config: &ModelConfig, n_sequences: usize, tokens: usize) -> u64 {
+        let width = 2 * config.n_layers * config.n_kv_heads * config.head_dim * size_of::<f32>();
+        (width as u64).saturating_mul(n_sequences as u64).saturating_mul(tokens as u64)
+    }
+
+    /// Sequences held.
+    #[must_use]
+    pub fn n_sequences(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// Tokens held of each sequence.
+    #[must_use]
+    pub fn lengths(&self) -> &[usize] {
+        &self.lengths
     }
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod arranged;
 mod attention;
 mod block;
 mod ends;
@@ -13,6 +14,7 @@ mod rope;
 mod tree;
 mod workspace;
 
+pub use arranged::{Activations, ArrangedLinear};
 pub use block::{Batch, BlockContext, forward_block};
 pub use ends::Ends;
 pub use error::RuntimeError;

@@ -62,7 +62,7 @@ fn multiply_packed(w: &PackedLinear, tokens: usize, x: &[f32], out: &mut [f32]) 
     }
 }
 
-fn gather(x: &[f32], order: &[u32]) -> Vec<f32> {
+pub(crate) fn gather(x: &[f32], order: &[u32]) -> Vec<f32> {
     let mut ordered = Vec::with_capacity(x.len());
     for row in x.chunks_exact(order.len()) {
         ordered.extend(order.iter().map(|&channel| row[channel as usize]));

@@ -8,6 +8,7 @@ use rosaq_pack::PackedLinear;
 use rosaq_tensor::Matrix;
 
 use crate::RuntimeError;
+use crate::arranged::{Activations, ArrangedLinear};
 use crate::block::{Batch, BlockContext, forward_block};
 use crate::ends::Ends;
 use crate::kv_cache::{KvCache, LayerCache};
@@ -23,7 +24,16 @@ pub enum Blocks {
     /// Dense, in memory.
     Dense(Vec<BlockWeights>),
     /// Packed, in memory; products are computed from the codes.
-    Packed(Vec<BlockWeights<PackedLinear>>),
+    Packed(Vec<BlockWeights<ArrangedLinear>>),
+}
+
+impl Blocks {
+    /// Packed blocks for activations of some form.
+    #[must_use]
+    pub fn packed(blocks: Vec<BlockWeights<PackedLinear>>, activations: Activations) -> Self {
+        let arranged = blocks.into_iter().map(|block| ArrangedLinear::block(block, activations));
+        Self::Packed(arranged.collect())
+    }
 }
 
 /// One block at hand.
@@ -34,7 +44,7 @@ pub enum LoadedBlock<'a> {
     /// Dense, resident.
     Dense(&'a BlockWeights),
     /// Packed, resident.
-    Packed(&'a BlockWeights<PackedLinear>),
+    Packed(&'a BlockWeights<ArrangedLinear>),
 }
 
 impl LoadedBlock<'_> {
@@ -43,19 +53,19 @@ impl LoadedBlock<'_> {
         &self,
         context: BlockContext<'_>,
         hidden: &mut [f32],
-        cache: Option<&mut LayerCache>,
+        caches: &mut [LayerCache],
         observer: &mut dyn ActivationObserver,
         workspace: &mut Workspace,
     ) {
         match self {
             Self::Owned(block) => {
-                forward_block(context, block, hidden, cache, observer, workspace);
+                forward_block(context, block, hidden, caches, observer, workspace);
             }
             Self::Dense(block) => {
-                forward_block(context, block, hidden, cache, observer, workspace);
+                forward_block(context, block, hidden, caches, observer, workspace);
             }
             Self::Packed(block) => {
-                forward_block(context, block, hidden, cache, observer, workspace);
+                forward_block(context, block, hidden, caches, observer, workspace);
             }
         }
     }
@@ -84,16 +94,25 @@ impl Model {
         Ok(Self { config: source.config().clone(), ends, blocks: Blocks::Streamed(source) })
     }
 
-    /// A packed model, read from a rosaq checkpoint.
+    /// A packed model, read from a rosaq checkpoint, with activations of f32.
     ///
     /// # Errors
     /// As [`Checkpoint::open`] and the loading of its parts.
     pub fn packed(path: &Path) -> Result<Self, RuntimeError> {
+        Self::packed_with(path, Activations::F32)
+    }
+
+    /// A packed model, read from a rosaq checkpoint, with activations of some form. At no time more than one block is held in two
+    /// layouts.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`] and the loading of its parts.
+    pub fn packed_with(path: &Path, activations: Activations) -> Result<Self, RuntimeError> {
         let checkpoint = Checkpoint::open(path)?;
         let config = checkpoint.config().clone();
-        let blocks: Result<Vec<_>, _> =
-            (0..config.n_layers).map(|layer| checkpoint.load_block(layer)).collect();
-        let ends = checkpoint.load_ends()?.into();
+        let load = |layer| Ok(ArrangedLinear::block(checkpoint.load_block(layer)?, activations));
+        let blocks: Result<Vec<_>, RuntimeError> = (0..config.n_layers).map(load).collect();
+        let ends = Ends::Packed(ArrangedLinear::ends(checkpoint.load_ends()?, activations));
         Ok(Self { config, ends, blocks: Blocks::Packed(blocks?) })
     }
 
@@ -178,48 +197,68 @@ impl Model {
         Ok(logits)
     }
 
-    /// Feeds `tokens` behind those in `cache` and returns the logits of all of them, `[tokens, vocab_size]`.
+    /// Feeds `tokens` behind those in `cache`, of one sequence, and returns the logits of all of them, `[tokens, vocab_size]`.
     ///
     /// # Errors
     /// As [`Self::final_hidden`].
+    ///
+    /// # Panics
+    /// If the cache is not one of a single sequence.
     pub fn decode(&self, tokens: &[u32], cache: &mut KvCache) -> Result<Matrix, RuntimeError> {
-        let hidden = self.decode_hidden(tokens, cache)?;
+        let hidden = self.decode_hidden(&[tokens], cache)?;
         let mut logits = Matrix::zeros(tokens.len(), self.ends.vocab_size());
         self.logits_into(&hidden, &mut logits.data);
         Ok(logits)
     }
 
-    /// Feeds `tokens` behind those in `cache` and returns the logits of the last one, `[vocab_size]`.
+    /// Feeds the tokens of every sequence behind those in `cache` and returns the logits of each one's last token,
+    /// `[sequences, vocab_size]`.
     ///
     /// # Errors
     /// As [`Self::final_hidden`].
+    ///
+    /// # Panics
+    /// If the cache does not hold as many sequences.
     pub fn next_logits(
         &self,
-        tokens: &[u32],
+        tokens: &[&[u32]],
         cache: &mut KvCache,
-    ) -> Result<Vec<f32>, RuntimeError> {
+    ) -> Result<Matrix, RuntimeError> {
         let hidden = self.decode_hidden(tokens, cache)?;
-        let mut logits = vec![0.0; self.ends.vocab_size()];
-        let last = hidden.len() - self.config.hidden_size;
-        self.logits_into(&hidden[last..], &mut logits);
+        let d = self.config.hidden_size;
+        let (mut last, mut end) = (Vec::with_capacity(tokens.len() * d), 0);
+        for tokens in tokens {
+            end += tokens.len() * d;
+            last.extend_from_slice(&hidden[end - d..end]);
+        }
+        let mut logits = Matrix::zeros(tokens.len(), self.ends.vocab_size());
+        self.logits_into(&last, &mut logits.data);
         Ok(logits)
     }
 
-    /// Hidden states after the last block of `tokens` behind those in `cache`.
-    fn decode_hidden(&self, tokens: &[u32], cache: &mut KvCache) -> Result<Vec<f32>, RuntimeError> {
-        if tokens.is_empty() {
+    /// Hidden states after the last block of every sequence's tokens, which go on behind those in `cache`.
+    fn decode_hidden(
+        &self,
+        tokens: &[&[u32]],
+        cache: &mut KvCache,
+    ) -> Result<Vec<f32>, RuntimeError> {
+        let lengths: Vec<usize> = tokens.iter().map(|tokens| tokens.len()).collect();
+        let n_cached = cache.n_sequences();
+        assert_eq!(n_cached, lengths.len(), "a cache of {n_cached} sequences");
+        if lengths.is_empty() || lengths.contains(&0) {
             return Err(RuntimeError::NoTokens);
         }
-        let mut hidden = self.embed(tokens.iter().copied())?;
-        let rope = RopeTable::new(&self.config, cache.len() + tokens.len());
-        let batch = Batch { lengths: &[tokens.len()], first_position: cache.len(), parents: &[] };
-        let context = BlockContext { config: &self.config, rope: &rope, batch };
-        let mut workspace = Workspace::default();
-        for (layer, layer_cache) in cache.layers.iter_mut().enumerate() {
+        let mut hidden = self.embed(tokens.iter().flat_map(|tokens| tokens.iter().copied()))?;
+        let KvCache { layers, lengths: seen, rope, workspace } = cache;
+        let ends = seen.iter().zip(&lengths).map(|(seen, new)| seen + new);
+        rope.extend(&self.config, ends.clone().max().unwrap_or(0));
+        let batch = Batch { lengths: &lengths, parents: &[] };
+        let context = BlockContext { config: &self.config, rope, batch };
+        for (layer, caches) in layers.iter_mut().enumerate() {
             let (block, observer) = (self.block(layer)?, &mut IgnoreActivations);
-            block.forward(context, &mut hidden, Some(layer_cache), observer, &mut workspace);
+            block.forward(context, &mut hidden, caches, observer, workspace);
         }
-        cache.tokens += tokens.len();
+        *seen = ends.collect();
         Ok(hidden)
     }
 }
@@ -257,9 +296,9 @@ impl LayerPass<'_> {
             let n = sequences_in_batch(lengths);
             let tokens: usize = lengths[..n].iter().sum();
             let (states, later) = rest.split_at_mut(tokens * d);
-            let batch = Batch { lengths: &lengths[..n], first_position: 0, parents: &[] };
+            let batch = Batch { lengths: &lengths[..n], parents: &[] };
             let context = BlockContext { config: self.config, rope: self.rope, batch };
-            block.forward(context, states, None, observer, &mut workspace);
+            block.forward(context, states, &mut [], observer, &mut workspace);
             if !states.iter().all(|x| x.is_finite()) {
                 return Err(RuntimeError::NotFinite { layer: self.layer });
             }

@@ -3,6 +3,9 @@
 use rayon::prelude::*;
 use rosaq_model::{ModelConfig, inverse_frequencies};
 
+/// Tokens that one task turns at least.
+const ROWS: usize = 32;
+
 /// Cosines and sines of all positions up to a bound.
 #[derive(Debug, Clone)]
 pub struct RopeTable {
@@ -14,21 +17,28 @@ pub struct RopeTable {
 impl RopeTable {
     /// Angles for positions `0..positions`; computed in f64, kept in f32.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "angles are applied in f32")]
     pub fn new(config: &ModelConfig, positions: usize) -> Self {
+        let mut table = Self { half: config.head_dim / 2, cos: Vec::new(), sin: Vec::new() };
+        table.extend(config, positions);
+        table
+    }
+
+    /// Adds the angles that are missing for positions `0..positions` of the same model.
+    #[expect(clippy::cast_possible_truncation, reason = "angles are applied in f32")]
+    pub(crate) fn extend(&mut self, config: &ModelConfig, positions: usize) {
+        if positions <= self.positions() {
+            return;
+        }
         let frequencies =
             inverse_frequencies(config.head_dim, config.rope_theta, &config.rope_scaling);
-        let half = frequencies.len();
-        let mut table = Self { half, cos: Vec::new(), sin: Vec::new() };
-        for position in 0..positions {
+        for position in self.positions()..positions {
             for frequency in &frequencies {
                 // As the reference software: the frequency and the angle are f32.
                 let angle = position as f32 * *frequency as f32;
-                table.cos.push(f64::from(angle).cos() as f32);
-                table.sin.push(f64::from(angle).sin() as f32);
+                self.cos.push(f64::from(angle).cos() as f32);
+                self.sin.push(f64::from(angle).sin() as f32);
             }
         }
-        table
     }
 
     /// Positions covered.
@@ -43,6 +53,7 @@ impl RopeTable {
         let channels = x.len() / positions.len().max(1);
         x.par_chunks_mut(channels.max(1))
             .zip(positions)
+            .with_min_len(ROWS)
             .for_each(|(row, &position)| self.rotate(row, position));
     }
 

@@ -49,9 +49,9 @@ impl Model {
             for tree in trees {
                 let (states, later) = rest.split_at_mut(tree.tokens.len() * config.hidden_size);
                 let (lengths, parents) = (tree.lengths, tree.parents);
-                let batch = Batch { lengths, first_position: 0, parents };
+                let batch = Batch { lengths, parents };
                 let context = BlockContext { config, rope: &rope, batch };
-                block.forward(context, states, None, &mut IgnoreActivations, &mut workspace);
+                block.forward(context, states, &mut [], &mut IgnoreActivations, &mut workspace);
                 if !states.iter().all(|x| x.is_finite()) {
                     return Err(RuntimeError::NotFinite { layer });
                 }

@@ -2,7 +2,7 @@
 
 /// Activations of one batch, `[tokens, channels]` each. Kept from batch to batch: fresh memory has to be cleared by the
 /// system page by page, which cost a tenth of a forward pass.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Workspace {
     /// The normalized residual.
     pub(crate) input: Vec<f32>,

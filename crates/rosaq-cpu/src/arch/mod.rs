@@ -5,6 +5,7 @@
 //! rows. What a row and a token yield does not depend on the rows and tokens beside them.
 
 pub(crate) mod all;
+pub(crate) mod attention;
 pub(crate) mod elementwise;
 pub(crate) mod generic;
 pub(crate) mod plain_bytes;
