@@ -7,7 +7,7 @@ use rosaq_pack::{Bits, PackedLinear, SegmentKind};
 use crate::segment::TrellisSegment;
 
 /// Entries of a table.
-const ENTRIES: usize = 64;
+pub(crate) const ENTRIES: usize = 64;
 /// The window whose even and odd bits index them.
 const WINDOW: u8 = 12;
 

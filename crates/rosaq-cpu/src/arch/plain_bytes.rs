@@ -18,6 +18,10 @@ impl<const L: usize> ByteSimd<L> for PlainBytes {
     type Sums = [i32; L];
     type Floats = [f32; L];
 
+    type Table = [i8; 64];
+
+    const SIGNED_OFFSET: f32 = 0.0;
+
     const OFFSET: f32 = 0.0;
 
     fn enter<K: TileKernel<L>>(
@@ -28,6 +32,10 @@ impl<const L: usize> ByteSimd<L> for PlainBytes {
         out: &mut [[f32; L]],
     ) {
         K::run(self, tiles, x, range, out);
+    }
+
+    fn store(self, to: &mut [[u8; CHUNK]; L], bytes: [[u8; CHUNK]; L]) {
+        *to = bytes;
     }
 
     fn load(self, bytes: &[[u8; CHUNK]; L]) -> [[u8; CHUNK]; L] {
@@ -68,6 +76,47 @@ impl<const L: usize> ByteSimd<L> for PlainBytes {
             let products = codes.iter().zip(x).flat_map(|(codes, x)| codes[lane].iter().zip(x));
             sums[lane] + products.map(|(&code, &x)| i32::from(code) * i32::from(x)).sum::<i32>()
         })
+    }
+
+    fn no_bytes(self) -> [[u8; CHUNK]; L] {
+        [[0; CHUNK]; L]
+    }
+
+    fn add_bytes(self, a: [[u8; CHUNK]; L], b: [[u8; CHUNK]; L]) -> [[u8; CHUNK]; L] {
+        from_fn(|lane| from_fn(|i| a[lane][i].wrapping_add(b[lane][i])))
+    }
+
+    fn table(self, entries: &[i8; 64]) -> [i8; 64] {
+        *entries
+    }
+
+    fn look_up(self, table: &[i8; 64], idxs: [[u8; CHUNK]; L]) -> [[u8; CHUNK]; L] {
+        idxs.map(|lane| lane.map(|idx| table[usize::from(idx)].cast_unsigned()))
+    }
+
+    fn dot_signed(
+        self,
+        sums: [i32; L],
+        values: [[u8; CHUNK]; L],
+        x: &[[i8; CHUNK]; L],
+    ) -> [i32; L] {
+        from_fn(|lane| {
+            let products = values[lane].iter().zip(&x[lane]);
+            let one = |(&value, &x): (&u8, &i8)| i32::from(value.cast_signed()) * i32::from(x);
+            sums[lane] + products.map(one).sum::<i32>()
+        })
+    }
+
+    fn sum_lanes(self, floats: [f32; L]) -> f32 {
+        let mut floats = floats;
+        let mut half = L / 2;
+        while half > 0 {
+            for lane in 0..half {
+                floats[lane] += floats[lane + half];
+            }
+            half /= 2;
+        }
+        floats[0]
     }
 
     fn to_floats(self, sums: [i32; L]) -> [f32; L] {

@@ -2,11 +2,12 @@
 
 use std::iter::repeat_n;
 
+use super::trellis::sum_trellis;
 use super::*;
 use crate::TiledLinear;
-use crate::arch::generic::{add_f16_tiles, add_int_tiles};
+use crate::arch::generic::{add_f16_tiles, add_int_tiles, add_trellis_tiles};
 use crate::arch::plain_bytes::PlainBytes;
-use crate::tiles::{F16Tiles, IntTiles, TileInput};
+use crate::tiles::{BlockInput, F16Tiles, IntTiles, TileInput, TrellisTiles};
 
 /// Activations as the kernels round them: to a whole number of 127ths of the largest magnitude among up to 128 channels of a group.
 fn rounded(linear: &PackedLinear, x: &[f32]) -> Vec<f64> {
@@ -213,5 +214,80 @@ proptest! {
         prop_assert_eq!(&on(threads, &x), &whole);
         let last = on(1, &x[x.len() - 320..]);
         prop_assert_eq!(&last, &whole[whole.len() - 300..]);
+    }
+}
+
+const TRELLIS_WIDTHS: [Bits; 6] =
+    [Bits::ONE, Bits::TWO, Bits::THREE, Bits::FOUR, Bits::FIVE, Bits::SIX];
+
+#[test]
+fn trellis_codes_of_every_width_and_shape() {
+    for bits in TRELLIS_WIDTHS {
+        for (out, channels) in [(1, 1), (3, 31), (8, 32), (70, 33), (9, 200), (97, 576), (200, 128)]
+        {
+            let mut noise = Noise((out * channels) as u64);
+            let linear = sum_trellis(out, channels, bits, &mut noise);
+            let n_in = linear.in_features;
+            for n_tokens in [1, 2, 17] {
+                let x = activations(n_in * n_tokens, &mut noise);
+                for isa in available() {
+                    let tiled = TiledLinear::new_with(isa, &linear).expect("tables of integers");
+                    let mut y = vec![f32::NAN; out * n_tokens];
+                    tiled.multiply(&x, &mut y);
+                    for (x, y) in x.chunks_exact(n_in).zip(y.chunks_exact(out)) {
+                        let what = format!("{isa}, {bits} bits, {out} x {channels}, {n_tokens}");
+                        check_close(y, &exact(&linear, x), &what);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn trellis_rows_come_back_as_they_were() {
+    for bits in TRELLIS_WIDTHS {
+        for out in [1, 2, 8, 11, 40] {
+            let linear = sum_trellis(out, 150, bits, &mut Noise(out as u64));
+            let expected = linear.dequantize();
+            for isa in available() {
+                let tiled = TiledLinear::new_with(isa, &linear).unwrap();
+                let mut row = vec![f32::NAN; linear.in_features];
+                for (idx, expected) in expected.chunks_exact(linear.in_features).enumerate() {
+                    tiled.row_into(idx, &mut row);
+                    assert_eq!(row, expected, "{isa}, {bits} bits, row {idx} of {out}");
+                }
+            }
+        }
+    }
+}
+
+/// What the layout for AVX-512 must give wherever the tests run, in any range of its tiles.
+#[test]
+fn vectors_of_64_channels_give_what_those_of_32_do() {
+    for bits in TRELLIS_WIDTHS {
+        let mut noise = Noise(21);
+        let linear = sum_trellis(72, 300, bits, &mut noise);
+        let x = activations(linear.in_features, &mut noise);
+        fn product<const L: usize>(linear: &PackedLinear, x: &[f32], first_row: usize) -> Vec<f32> {
+            let tiles = TrellisTiles::<L>::of(linear, 1).unwrap();
+            let mut input = BlockInput::default();
+            input.set(tiles.channel_start..tiles.channel_start + tiles.channels, &[x]);
+            let range = first_row / L..linear.out_features.div_ceil(L);
+            let mut out = vec![[0.0; L]; range.len()];
+            add_trellis_tiles(PlainBytes, &tiles, &input, range, &mut out);
+            out.as_flattened()[..linear.out_features - first_row].to_vec()
+        }
+        let whole = product::<8>(&linear, &x, 0);
+        for (found, first_row) in [
+            (product::<16>(&linear, &x, 0), 0),
+            (product::<16>(&linear, &x, 48), 48),
+            (product::<8>(&linear, &x, 40), 40),
+        ] {
+            for (found, expected) in found.iter().zip(&whole[first_row..]) {
+                // Sums of the same blocks, over lanes in another order.
+                assert!((found - expected).abs() <= 1e-5 * 576.0 * 128.0, "{found} {expected}");
+            }
+        }
     }
 }

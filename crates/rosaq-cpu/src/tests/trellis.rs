@@ -5,7 +5,12 @@ use std::sync::Arc;
 use super::*;
 
 /// Codes of `bits` into two added tables of 64 entries from -64 to 63, one scale a row.
-fn sum_trellis(out: usize, channels: usize, bits: Bits, noise: &mut Noise) -> PackedLinear {
+pub(super) fn sum_trellis(
+    out: usize,
+    channels: usize,
+    bits: Bits,
+    noise: &mut Noise,
+) -> PackedLinear {
     let entry = |noise: &mut Noise| f16::from_f32(f32::from(noise.byte() >> 1) - 64.0);
     let table = (0..128).map(|_| entry(noise)).collect();
     let segments = [Segment::f16(3), Segment::trellis(channels, bits, 12, 0, channels)];

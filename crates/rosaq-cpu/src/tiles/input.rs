@@ -1,7 +1,7 @@
 //! Activations of eight bits.
 
 use super::layout::{CHUNKS, TileBlock};
-use super::{CHUNK, TOKENS, UNIT};
+use super::{BLOCK, CHUNK, TOKENS, UNIT};
 
 /// Up to [`TOKENS`] tokens' activations of one segment: `x ~ scale * code` with codes from -127 to 127, a scale to each block.
 #[derive(Debug, Clone, Default)]
@@ -54,6 +54,54 @@ impl TileInput {
     /// What every block is scaled by, `[tokens]` each.
     pub(crate) fn blocks(&self) -> std::slice::ChunksExact<'_, InputBlock> {
         self.blocks.chunks_exact(self.n_tokens)
+    }
+}
+
+/// The codes of a block's units.
+type BlockCodes = [[[i8; CHUNK]; CHUNKS]; BLOCK / UNIT];
+
+/// Up to [`TOKENS`] tokens' activations of one segment, rounded as in [`TileInput`] in blocks of [`BLOCK`] channels, the last of
+/// which is filled up with zeros.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BlockInput {
+    n_tokens: usize,
+    /// `[blocks, tokens]`.
+    codes: Vec<BlockCodes>,
+    /// `[blocks, tokens]`.
+    blocks: Vec<InputBlock>,
+}
+
+impl BlockInput {
+    /// Rounds some channels of `tokens`, each a row of the linear's activations in stored order.
+    pub(crate) fn set(&mut self, channels: std::ops::Range<usize>, tokens: &[&[f32]]) {
+        assert!(tokens.len() <= TOKENS, "{} tokens, {TOKENS} at most", tokens.len());
+        self.n_tokens = tokens.len();
+        self.codes.clear();
+        self.blocks.clear();
+        for start in channels.clone().step_by(BLOCK) {
+            for token in tokens {
+                let mut codes = [[[0; CHUNK]; CHUNKS]; BLOCK / UNIT];
+                let x = &token[start..channels.end.min(start + BLOCK)];
+                self.blocks.push(round_block(x, codes.iter_mut()));
+                self.codes.push(codes);
+            }
+        }
+    }
+
+    /// Tokens held.
+    pub(crate) const fn n_tokens(&self) -> usize {
+        self.n_tokens
+    }
+
+    /// The sum of a token's activations as rounded.
+    pub(crate) fn weighted_sum(&self, token: usize) -> f32 {
+        let blocks = self.blocks.iter().skip(token).step_by(self.n_tokens);
+        blocks.map(|block| block.scale * block.sum).sum()
+    }
+
+    /// The codes of every block and what they are scaled by, `[tokens]` each.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = (&[BlockCodes], &[InputBlock])> {
+        self.codes.chunks_exact(self.n_tokens).zip(self.blocks.chunks_exact(self.n_tokens))
     }
 }
 

@@ -166,6 +166,8 @@ fn runs(bits: usize, chunk: usize) -> [(usize, usize, usize); 3] {
     let nibble = (chunk / 2, 4 * (chunk % 2));
     let none = (0, 0, 0);
     match bits {
+        0 => [none; 3],
+        1 => [(0, chunk, 1), none, none],
         2 => [(chunk / 4, 2 * (chunk % 4), 2), none, none],
         3 if chunk < 6 => [(nibble.0, nibble.1, 3), none, none],
         3 => {
@@ -180,13 +182,13 @@ fn runs(bits: usize, chunk: usize) -> [(usize, usize, usize); 3] {
     }
 }
 
-fn place<const L: usize>(
+pub(super) fn place<const L: usize>(
     vectors: &mut [[[u8; CHUNK]; L]],
     (chunk, lane, byte): (usize, usize, usize),
     code: u8,
 ) {
     let mut rest = u16::from(code);
-    for (vector, shift, n) in runs(vectors.len(), chunk) {
+    for (vector, shift, n) in runs(vectors.len(), chunk).into_iter().filter(|run| run.2 > 0) {
         let part = rest & ((1 << n) - 1);
         #[expect(clippy::cast_possible_truncation, reason = "the run lies within a byte")]
         let shifted = (part << shift) as u8;
@@ -195,12 +197,12 @@ fn place<const L: usize>(
     }
 }
 
-fn take<const L: usize>(
+pub(super) fn take<const L: usize>(
     vectors: &[[[u8; CHUNK]; L]],
     (chunk, lane, byte): (usize, usize, usize),
 ) -> u8 {
     let (mut code, mut at) = (0_u16, 0);
-    for (vector, shift, n) in runs(vectors.len(), chunk) {
+    for (vector, shift, n) in runs(vectors.len(), chunk).into_iter().filter(|run| run.2 > 0) {
         let part = u16::from(vectors[vector][lane][byte]) >> shift & ((1 << n) - 1);
         code |= part << at;
         at += n;

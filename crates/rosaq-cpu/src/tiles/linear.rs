@@ -4,16 +4,16 @@ use std::ops::Range;
 
 use faer::{MatMut, MatRef};
 use rayon::prelude::*;
-use rosaq_pack::{PackedLinear, SegmentKind};
+use rosaq_pack::{PackedLinear, Segment, SegmentKind};
 
-use super::{F16Tiles, IntTiles, TOKENS, TileInput};
-use crate::arch::generic::{ByteSimd, add_f16_tiles, add_int_tiles};
+use super::{BlockInput, F16Tiles, IntTiles, TOKENS, TileInput, TrellisTiles};
+use crate::arch::generic::{ByteSimd, add_f16_tiles, add_int_tiles, add_trellis_tiles};
 use crate::arch::plain_bytes::PlainBytes;
 #[cfg(target_arch = "x86_64")]
 use crate::arch::x86_64::{avx2::Avx2, avx512_vnni::Avx512Vnni};
 use crate::dispatch::Isa;
 
-/// A linear whose segments are f16 or integer codes, laid out for products with activations of eight bits.
+/// A linear whose segments are f16, integer codes or trellis codes into two added tables, laid out for products with activations of eight bits.
 ///
 /// It holds the codes, scales and zero points of a [`PackedLinear`] unchanged, in another order (and filled up to whole units of 32
 /// channels and whole tiles of rows). Activations are rounded to codes of eight bits with a scale to each group of the weights, or to
@@ -40,6 +40,7 @@ enum Tiles {
 struct Segments<const L: usize> {
     ints: Vec<IntTiles<L>>,
     f16: Vec<F16Tiles<L>>,
+    trellis: Vec<TrellisTiles<L>>,
 }
 
 /// Rows that one task computes, of which tiles of any instruction set are whole parts. A row's result does not depend on the rows
@@ -50,7 +51,7 @@ const TASK_ROWS: usize = 96;
 const PARALLEL_PRODUCTS: usize = 1 << 20;
 
 impl TiledLinear {
-    /// `linear` laid out for this processor; `None` if it has segments of codebooks or trellis codes.
+    /// `linear` laid out for this processor; `None` if it has segments of codebooks or of other trellis codes.
     #[must_use]
     pub fn new(linear: &PackedLinear) -> Option<Self> {
         Self::new_with(Isa::detect(), linear)
@@ -59,8 +60,12 @@ impl TiledLinear {
     /// As [`Self::new`], for a given instruction set.
     #[must_use]
     pub fn new_with(isa: Isa, linear: &PackedLinear) -> Option<Self> {
-        let fits = |kind| matches!(kind, SegmentKind::F16 | SegmentKind::Int { .. });
-        if !linear.segments.iter().all(|segment| fits(segment.kind)) {
+        let fits = |(idx, segment): (usize, &Segment)| match segment.kind {
+            SegmentKind::F16 | SegmentKind::Int { .. } => true,
+            SegmentKind::Trellis { .. } => TrellisTiles::<8>::fits(linear, idx),
+            _ => false,
+        };
+        if !linear.segments.iter().enumerate().all(fits) {
             return None;
         }
         let tiles = match isa {
@@ -132,7 +137,8 @@ impl<const L: usize> Segments<L> {
         let idxs = 0..linear.segments.len();
         Self {
             ints: idxs.clone().filter_map(|idx| IntTiles::of(linear, idx)).collect(),
-            f16: idxs.filter_map(|idx| F16Tiles::of(linear, idx)).collect(),
+            f16: idxs.clone().filter_map(|idx| F16Tiles::of(linear, idx)).collect(),
+            trellis: idxs.filter_map(|idx| TrellisTiles::of(linear, idx)).collect(),
         }
     }
 
@@ -143,11 +149,15 @@ impl<const L: usize> Segments<L> {
         for tiles in &self.f16 {
             tiles.row_into(row, &mut out[tiles.channel_start..][..tiles.channels]);
         }
+        for tiles in &self.trellis {
+            tiles.row_into(row, &mut out[tiles.channel_start..][..tiles.channels]);
+        }
     }
 
     fn bytes(&self) -> usize {
         let ints: usize = self.ints.iter().map(IntTiles::bytes).sum();
-        ints + self.f16.iter().map(F16Tiles::bytes).sum::<usize>()
+        let trellis: usize = self.trellis.iter().map(TrellisTiles::bytes).sum();
+        ints + trellis + self.f16.iter().map(F16Tiles::bytes).sum::<usize>()
     }
 
     fn multiply<V>(&self, isa: V, n_tokens: usize, x: &[f32], y: &mut [f32])
@@ -191,6 +201,9 @@ impl<const L: usize> Segments<L> {
         for (tiles, x) in self.ints.iter().zip(&input.ints) {
             add_int_tiles(isa, tiles, x, range.clone(), out);
         }
+        for (tiles, x) in self.trellis.iter().zip(&input.trellis) {
+            add_trellis_tiles(isa, tiles, x, range.clone(), out);
+        }
         for tiles in &self.f16 {
             let channels = tiles.channel_start..tiles.channel_start + tiles.channels;
             let x: Vec<&[f32]> =
@@ -205,6 +218,7 @@ impl<const L: usize> Segments<L> {
 struct Input<'a> {
     tokens: Vec<&'a [f32]>,
     ints: Vec<TileInput>,
+    trellis: Vec<BlockInput>,
 }
 
 impl<'a> Input<'a> {
@@ -216,7 +230,13 @@ impl<'a> Input<'a> {
             input.set(&tiles.blocks, tiles.channel_start, &tokens);
             ints.push(input);
         }
-        Self { tokens, ints }
+        let mut trellis: Vec<BlockInput> = Vec::with_capacity(segments.trellis.len());
+        for tiles in &segments.trellis {
+            let mut input = BlockInput::default();
+            input.set(tiles.channel_start..tiles.channel_start + tiles.channels, &tokens);
+            trellis.push(input);
+        }
+        Self { tokens, ints, trellis }
     }
 }
 

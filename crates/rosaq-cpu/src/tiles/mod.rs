@@ -8,10 +8,12 @@
 mod input;
 mod layout;
 mod linear;
+mod trellis;
 
-pub(crate) use input::TileInput;
+pub(crate) use input::{BlockInput, TileInput};
 pub(crate) use layout::{CHUNKS, F16Tiles, IntTiles};
 pub use linear::TiledLinear;
+pub(crate) use trellis::{StateBytes, TILE_ROWS, TrellisTiles};
 
 /// Channels of a unit.
 pub(crate) const UNIT: usize = 32;

@@ -17,6 +17,12 @@ pub(crate) trait ByteSimd<const L: usize>: Copy {
     /// `L` times f32.
     type Floats: Copy;
 
+    /// A table of 64 bytes.
+    type Table: Copy;
+
+    /// What [`Self::dot_signed`] adds to each value.
+    const SIGNED_OFFSET: f32;
+
     /// What [`Self::dot`] subtracts from codes of eight bits, all others are taken as they are.
     const OFFSET: f32;
 
@@ -28,6 +34,9 @@ pub(crate) trait ByteSimd<const L: usize>: Copy {
         range: Range<usize>,
         out: &mut [[f32; L]],
     );
+
+    /// Unaligned.
+    fn store(self, to: &mut [[u8; CHUNK]; L], bytes: Self::Bytes);
 
     /// Unaligned.
     fn load(self, bytes: &[[u8; CHUNK]; L]) -> Self::Bytes;
@@ -57,6 +66,24 @@ pub(crate) trait ByteSimd<const L: usize>: Copy {
         codes: &[Self::Bytes; CHUNKS],
         x: &[[i8; CHUNK]; CHUNKS],
     ) -> Self::Sums;
+
+    /// Zeros.
+    fn no_bytes(self) -> Self::Bytes;
+
+    /// `a + b` of every byte, wrapping.
+    fn add_bytes(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
+
+    /// The table for [`Self::look_up`].
+    fn table(self, entries: &[i8; 64]) -> Self::Table;
+
+    /// The entry that each byte, below 64, names.
+    fn look_up(self, table: &Self::Table, idxs: Self::Bytes) -> Self::Bytes;
+
+    /// Adds the products of signed bytes with those of `x`, four neighbours to each lane. Exact. `x` is never -128.
+    fn dot_signed(self, sums: Self::Sums, values: Self::Bytes, x: &[[i8; CHUNK]; L]) -> Self::Sums;
+
+    /// Adds all lanes, the upper half to the lower one until a single lane is left.
+    fn sum_lanes(self, floats: Self::Floats) -> f32;
 
     /// As f32.
     fn to_floats(self, sums: Self::Sums) -> Self::Floats;

@@ -120,7 +120,7 @@ fn zero_points<V: ByteSimd<L>, const L: usize, const B: usize>(
 
 /// The codes of a unit, a chunk to each vector; where they stand is said in the layout of tiles.
 #[inline(always)]
-fn unpack<V: ByteSimd<L>, const L: usize, const B: usize>(
+pub(super) fn unpack<V: ByteSimd<L>, const L: usize, const B: usize>(
     isa: V,
     vectors: &[[[u8; CHUNK]; L]; B],
 ) -> [V::Bytes; CHUNKS] {
@@ -132,6 +132,7 @@ fn unpack<V: ByteSimd<L>, const L: usize, const B: usize>(
     let mut codes = [v[0]; CHUNKS];
     for chunk in 0..CHUNKS {
         codes[chunk] = match B {
+            1 => one_bit(isa, v[0], chunk),
             2 => {
                 let pairs = v[chunk / 4 % B];
                 let shifted = match chunk % 4 {
@@ -161,6 +162,22 @@ fn unpack<V: ByteSimd<L>, const L: usize, const B: usize>(
         codes[7] = isa.and(isa.shift_right::<4>(spare), 7);
     }
     codes
+}
+
+/// The bit of `chunk`.
+#[inline(always)]
+fn one_bit<V: ByteSimd<L>, const L: usize>(isa: V, bytes: V::Bytes, chunk: usize) -> V::Bytes {
+    let shifted = match chunk {
+        0 => bytes,
+        1 => isa.shift_right::<1>(bytes),
+        2 => isa.shift_right::<2>(bytes),
+        3 => isa.shift_right::<3>(bytes),
+        4 => isa.shift_right::<4>(bytes),
+        5 => isa.shift_right::<5>(bytes),
+        6 => isa.shift_right::<6>(bytes),
+        _ => isa.shift_right::<7>(bytes),
+    };
+    isa.and(shifted, 1)
 }
 
 /// The lower or upper nibbles, by whether `chunk` is even.

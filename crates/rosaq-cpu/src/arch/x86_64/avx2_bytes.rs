@@ -14,6 +14,11 @@ impl ByteSimd<8> for Avx2 {
     type Sums = __m256i;
     type Floats = __m256;
 
+    /// Sixteen entries a vector, in both halves.
+    type Table = [__m256i; 4];
+
+    const SIGNED_OFFSET: f32 = 0.0;
+
     /// Codes of eight bits are made signed: as unsigned ones, sums of two products would not fit 16 bits.
     const OFFSET: f32 = 128.0;
 
@@ -37,6 +42,12 @@ impl ByteSimd<8> for Avx2 {
         }
         // SAFETY: `self` proves the features.
         unsafe { entry::<K>(self, tiles, x, range, out) }
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [[u8; CHUNK]; 8], bytes: __m256i) {
+        // SAFETY: `self` proves AVX2; the array has the 32 bytes that an unaligned store writes.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), bytes) }
     }
 
     #[inline(always)]
@@ -90,6 +101,42 @@ impl ByteSimd<8> for Avx2 {
     ) -> __m256i {
         // SAFETY: `self` proves AVX2.
         unsafe { dot::<B>(sums, codes, x) }
+    }
+
+    #[inline(always)]
+    fn no_bytes(self) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_setzero_si256() }
+    }
+
+    #[inline(always)]
+    fn add_bytes(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_add_epi8(a, b) }
+    }
+
+    #[inline(always)]
+    fn table(self, entries: &[i8; 64]) -> [__m256i; 4] {
+        // SAFETY: `self` proves AVX2.
+        unsafe { table(entries) }
+    }
+
+    #[inline(always)]
+    fn look_up(self, table: &[__m256i; 4], idxs: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { look_up(table, idxs) }
+    }
+
+    #[inline(always)]
+    fn dot_signed(self, sums: __m256i, values: __m256i, x: &[[i8; CHUNK]; 8]) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { dot_signed(sums, values, x) }
+    }
+
+    #[inline(always)]
+    fn sum_lanes(self, floats: __m256) -> f32 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { super::avx2::sum_lanes(floats) }
     }
 
     #[inline(always)]
@@ -195,4 +242,36 @@ fn dot<const B: usize>(
         sums = _mm256_add_epi32(sums, _mm256_madd_epi16(words, ones));
     }
     sums
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn table(entries: &[i8; 64]) -> [__m256i; 4] {
+    let mut table = [_mm256_setzero_si256(); 4];
+    for (part, entries) in table.iter_mut().zip(entries.as_chunks::<16>().0) {
+        // SAFETY: the array has the 16 bytes that an unaligned load reads.
+        *part = _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(entries.as_ptr().cast()) });
+    }
+    table
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn look_up(table: &[__m256i; 4], idxs: __m256i) -> __m256i {
+    // A shuffle heeds bits 0 to 3, and 7, which no index has. Bits 4 and 5 come to stand on top of their bytes, where a blend looks.
+    let (fourth, fifth) = (_mm256_slli_epi16::<3>(idxs), _mm256_slli_epi16::<2>(idxs));
+    let (a, b) = (_mm256_shuffle_epi8(table[0], idxs), _mm256_shuffle_epi8(table[1], idxs));
+    let (c, d) = (_mm256_shuffle_epi8(table[2], idxs), _mm256_shuffle_epi8(table[3], idxs));
+    let (low, high) = (_mm256_blendv_epi8(a, b, fourth), _mm256_blendv_epi8(c, d, fourth));
+    _mm256_blendv_epi8(low, high, fifth)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn dot_signed(sums: __m256i, values: __m256i, x: &[[i8; CHUNK]; 8]) -> __m256i {
+    // SAFETY: the array has the 32 bytes that an unaligned load reads.
+    let x = unsafe { _mm256_loadu_si256(x.as_ptr().cast()) };
+    // The sign goes over to the activations, which are never -128; 2 * 128 * 127 fits 16 bits.
+    let products = _mm256_maddubs_epi16(_mm256_abs_epi8(values), _mm256_sign_epi8(x, values));
+    _mm256_add_epi32(sums, _mm256_madd_epi16(products, _mm256_set1_epi16(1)))
 }

@@ -1,4 +1,4 @@
-//! Tiles of sixteen rows by AVX-512 with VNNI.
+//! Tiles by AVX-512 with VNNI and VBMI: sixteen rows, or 64 channels.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -9,14 +9,17 @@ use super::avx512::Avx512;
 use crate::arch::generic::{ByteSimd, TileKernel};
 use crate::tiles::{CHUNK, CHUNKS};
 
-/// Proof that the processor has VNNI for whole vectors besides what [`Avx512`] stands for.
+/// Proof that the processor has VNNI and VBMI for whole vectors besides what [`Avx512`] stands for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx512Vnni(());
 
 impl Avx512Vnni {
     /// `None` where the processor lacks one of them.
     pub(crate) fn new() -> Option<Self> {
-        (Avx512::new().is_some() && is_x86_feature_detected!("avx512vnni")).then_some(Self(()))
+        let found = Avx512::new().is_some()
+            && is_x86_feature_detected!("avx512vnni")
+            && is_x86_feature_detected!("avx512vbmi");
+        found.then_some(Self(()))
     }
 }
 
@@ -24,6 +27,11 @@ impl ByteSimd<16> for Avx512Vnni {
     type Bytes = __m512i;
     type Sums = __m512i;
     type Floats = __m512;
+
+    type Table = __m512i;
+
+    /// One factor of each product has to be unsigned.
+    const SIGNED_OFFSET: f32 = 128.0;
 
     const OFFSET: f32 = 0.0;
 
@@ -35,7 +43,7 @@ impl ByteSimd<16> for Avx512Vnni {
         range: Range<usize>,
         out: &mut [[f32; 16]],
     ) {
-        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi,avx2,fma,f16c")]
         fn entry<K: TileKernel<16>>(
             isa: Avx512Vnni,
             tiles: &K::Tiles,
@@ -47,6 +55,12 @@ impl ByteSimd<16> for Avx512Vnni {
         }
         // SAFETY: `self` proves the features.
         unsafe { entry::<K>(self, tiles, x, range, out) }
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [[u8; CHUNK]; 16], bytes: __m512i) {
+        // SAFETY: `self` proves AVX-512 F; the array has the 64 bytes that an unaligned store writes.
+        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), bytes) }
     }
 
     #[inline(always)]
@@ -99,6 +113,49 @@ impl ByteSimd<16> for Avx512Vnni {
     ) -> __m512i {
         // SAFETY: `self` proves VNNI.
         unsafe { dot(sums, codes, x) }
+    }
+
+    #[inline(always)]
+    fn no_bytes(self) -> __m512i {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_setzero_si512() }
+    }
+
+    #[inline(always)]
+    fn add_bytes(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512 BW.
+        unsafe { _mm512_add_epi8(a, b) }
+    }
+
+    #[inline(always)]
+    fn table(self, entries: &[i8; 64]) -> __m512i {
+        // SAFETY: `self` proves AVX-512 F; the array has the 64 bytes that an unaligned load reads.
+        unsafe { _mm512_loadu_si512(entries.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn look_up(self, table: &__m512i, idxs: __m512i) -> __m512i {
+        // SAFETY: `self` proves VBMI.
+        unsafe { _mm512_permutexvar_epi8(idxs, *table) }
+    }
+
+    #[inline(always)]
+    fn dot_signed(self, sums: __m512i, values: __m512i, x: &[[i8; CHUNK]; 16]) -> __m512i {
+        // SAFETY: `self` proves VNNI and AVX-512 F; the array has the 64 bytes that an unaligned load reads.
+        unsafe {
+            let unsigned = _mm512_xor_si512(values, _mm512_set1_epi8(i8::MIN));
+            _mm512_dpbusd_epi32(sums, unsigned, _mm512_loadu_si512(x.as_ptr().cast()))
+        }
+    }
+
+    #[inline(always)]
+    fn sum_lanes(self, floats: __m512) -> f32 {
+        // SAFETY: `self` proves AVX-512 F and AVX2.
+        unsafe {
+            let low = _mm512_castps512_ps256(floats);
+            let high = _mm512_castps512_ps256(_mm512_shuffle_f32x4::<0b1110>(floats, floats));
+            super::avx2::sum_lanes(_mm256_add_ps(low, high))
+        }
     }
 
     #[inline(always)]
