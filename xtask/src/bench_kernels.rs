@@ -25,6 +25,7 @@ pub(crate) fn run(flags: &BenchFlags) -> anyhow::Result<Outcome> {
     let header = [
         "kernel",
         "codes",
+        "activations",
         "bits",
         "group",
         "out x in",
@@ -57,6 +58,7 @@ fn cells(row: &KernelRow) -> Vec<String> {
     vec![
         row.kernel.clone(),
         row.kind.to_owned(),
+        row.activations.to_owned(),
         row.bits.to_string(),
         row.group_size.to_string(),
         format!("{} x {}", row.out_features, row.in_features),

@@ -15,7 +15,7 @@ use half::f16;
 use rayon::prelude::*;
 use rosaq_pack::{Bits, PackError, PackedLinear, PackedLinearBuilder, Segment, SegmentValues};
 
-use crate::{Isa, gemm_with, gemv_with, walsh_hadamard};
+use crate::{Isa, TiledLinear, gemm_with, gemv_with, walsh_hadamard};
 
 /// Bytes that a bandwidth measurement walks through: beyond the last-level cache of one socket.
 const WORKING_SET: usize = 256 << 20;
@@ -119,32 +119,58 @@ pub fn gemm_rate_gflops_all_threads() -> f64 {
 pub fn measure(case: &KernelCase, isa: Isa, runs: usize) -> Result<Measurement, PackError> {
     assert!(case.batch > 0, "at least one token is needed");
     let linear = sample_linear(case)?;
-    let n_copies = WORKING_SET.div_ceil(linear.stored_bytes());
+    let bytes = linear.stored_bytes();
+    Ok(time_copies(case, linear, bytes, runs, |linear, x, y| match case.batch {
+        1 => gemv_with(isa, linear, x, y),
+        _ => gemm_with(isa, linear, x, y),
+    }))
+}
+
+/// As [`measure`], with activations of eight bits ([`TiledLinear`]).
+///
+/// # Errors
+/// A [`PackError`] when `case` describes no legal linear.
+///
+/// # Panics
+/// If the processor lacks `isa`, or `case.batch` is zero.
+pub fn measure_tiled(case: &KernelCase, isa: Isa, runs: usize) -> Result<Measurement, PackError> {
+    assert!(case.batch > 0, "at least one token is needed");
+    let linear = sample_linear(case)?;
+    let bytes = linear.stored_bytes();
+    let tiled = TiledLinear::new_with(isa, &linear).expect("integers, and tables of integers");
+    Ok(time_copies(case, tiled, bytes, runs, TiledLinear::multiply))
+}
+
+/// Times at least `runs` products with different copies of `linear`, of `stored_bytes` each.
+fn time_copies<T: Clone>(
+    case: &KernelCase,
+    linear: T,
+    stored_bytes: usize,
+    runs: usize,
+    multiply: impl Fn(&T, &[f32], &mut [f32]),
+) -> Measurement {
+    let n_copies = WORKING_SET.div_ceil(stored_bytes);
     let copies = vec![linear; n_copies];
     let x: Vec<f32> = (0..case.batch * case.in_features).map(|i| (i % 17) as f32 - 8.0).collect();
     let mut y = vec![0.0; case.batch * case.out_features];
-    let mut product = |linear: &PackedLinear| {
+    let mut product = |linear: &T| {
         let start = Instant::now();
-        if case.batch == 1 {
-            gemv_with(isa, linear, &x, &mut y);
-        } else {
-            gemm_with(isa, linear, &x, &mut y);
-        }
+        multiply(linear, &x, &mut y);
         black_box(&mut y);
         start.elapsed().as_secs_f64()
     };
     product(&copies[0]);
-    let seconds =
-        median(copies.iter().cycle().take(n_copies.max(runs)).map(&mut product).collect());
+    let n_runs = if case.batch == 1 { n_copies.max(runs) } else { runs };
+    let seconds = median(copies.iter().cycle().take(n_runs).map(&mut product).collect());
     let activations = size_of::<f32>() * case.batch * (case.in_features + case.out_features);
-    let bytes = copies[0].stored_bytes() + activations;
+    let bytes = stored_bytes + activations;
     let operations = 2.0 * (case.out_features * case.in_features * case.batch) as f64;
-    Ok(Measurement {
+    Measurement {
         seconds,
         bytes,
         gb_per_s: bytes as f64 / seconds / 1e9,
         gflop_per_s: operations / seconds / 1e9,
-    })
+    }
 }
 
 /// Median seconds of the Walsh-Hadamard transforms of `points` each over `channels` values, one token, on one thread.

@@ -70,7 +70,7 @@ impl SpeedRequest {
     /// No sequences or tokens, more tokens than the model's context holds, keys and values that do not fit the memory; all of them
     /// before work starts. Failures of the model.
     pub fn run(&self, model: &Model, progress: &dyn Fn(f64)) -> Result<Speed, GenerateError> {
-        let SpeedRequest { batch, context, generated } = *self;
+        let Self { batch, context, generated } = *self;
         let (config, tokens) = (model.config(), context.saturating_add(generated));
         if batch == 0 || context == 0 || generated == 0 {
             return Err(GenerateError::NothingToMeasure { batch, context, generated });

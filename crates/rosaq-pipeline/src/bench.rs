@@ -2,9 +2,11 @@
 
 use rosaq_cpu::Isa;
 use rosaq_cpu::bench::{
-    CodeKind, KernelCase, gemm_rate_gflops, measure, read_bandwidth_gb_per_s, transform_seconds,
+    CodeKind, KernelCase, gemm_rate_gflops, measure, measure_tiled, read_bandwidth_gb_per_s,
+    transform_seconds,
 };
 use rosaq_pack::Bits;
+use rosaq_runtime::Activations;
 use serde::Serialize;
 
 use crate::PipelineError;
@@ -16,6 +18,8 @@ pub struct KernelRow {
     pub kernel: String,
     /// What codes stand for: `int` or `trellis`.
     pub kind: &'static str,
+    /// Form of the activations: `f32` or `int8`.
+    pub activations: &'static str,
     /// Code width.
     pub bits: u8,
     /// Channels that share a scale.
@@ -69,6 +73,8 @@ const RUNS: usize = 7;
 /// Tokens of the batched products: a few, multiplied straight from the codes, and a prompt, for which rows are dequantized
 /// first and the instruction set makes no difference.
 const BATCHES: [usize; 3] = [1, 8, 128];
+/// The same with activations of eight bits.
+const INT8_BATCHES: [usize; 5] = [1, 8, 32, 128, 512];
 
 /// Points of the transforms.
 const POINTS: [usize; 2] = [128, 512];
@@ -99,12 +105,15 @@ fn measure_all(
     let read_gb_per_s = read_bandwidth_gb_per_s().one_thread;
     let gemm_gflop_per_s = gemm_rate_gflops();
     let (mut rows, mut fastest) = (Vec::new(), f64::INFINITY);
-    for (case, isa) in cases(out_features, in_features, bits, group_size)? {
+    for (case, isa, form) in cases(out_features, in_features, bits, group_size)? {
         let (kind, group_size) = match case.kind {
             CodeKind::Integers => ("int", case.group_size),
             CodeKind::Trellis => ("trellis", in_features),
         };
-        let found = measure(&case, isa, RUNS)?;
+        let found = match form {
+            Activations::F32 => measure(&case, isa, RUNS)?,
+            Activations::Int8 => measure_tiled(&case, isa, RUNS)?,
+        };
         if case.batch == 1 {
             fastest = fastest.min(found.seconds);
         }
@@ -112,6 +121,7 @@ fn measure_all(
         rows.push(KernelRow {
             kernel: format!("{product} {isa}"),
             kind,
+            activations: form.name(),
             bits: case.bits.get(),
             group_size,
             out_features,
@@ -138,7 +148,7 @@ fn cases(
     in_features: usize,
     bits: &[u8],
     group_size: usize,
-) -> Result<Vec<(KernelCase, Isa)>, PipelineError> {
+) -> Result<Vec<(KernelCase, Isa, Activations)>, PipelineError> {
     let mut cases = Vec::new();
     for kind in [CodeKind::Integers, CodeKind::Trellis] {
         for &width in bits {
@@ -146,12 +156,19 @@ fn cases(
             if kind == CodeKind::Trellis && bits > Bits::SIX {
                 continue; // none are as wide
             }
-            for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
-                for batch in BATCHES.into_iter().filter(|&b| b < 128 || isa == Isa::detect()) {
-                    let case =
-                        KernelCase { out_features, in_features, kind, bits, group_size, batch };
-                    cases.push((case, isa));
-                }
+            let case =
+                |batch| KernelCase { out_features, in_features, kind, bits, group_size, batch };
+            let available: Vec<Isa> =
+                Isa::ALL.into_iter().filter(|isa| isa.is_available()).collect();
+            // VNNI is for activations of eight bits, which have no kernels for what lies between it and AVX2.
+            for &isa in available.iter().filter(|&&isa| isa != Isa::Avx512Vnni) {
+                let is_best =
+                    isa == Isa::Avx512 || (isa == Isa::Avx2 && !available.contains(&Isa::Avx512));
+                let batches = BATCHES.into_iter().filter(|&batch| batch < 128 || is_best);
+                cases.extend(batches.map(|batch| (case(batch), isa, Activations::F32)));
+            }
+            for &isa in available.iter().filter(|&&isa| isa != Isa::Avx512 && isa != Isa::Scalar) {
+                cases.extend(INT8_BATCHES.map(|batch| (case(batch), isa, Activations::Int8)));
             }
         }
     }

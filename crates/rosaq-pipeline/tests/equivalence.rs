@@ -114,14 +114,8 @@ fn quantize_in_memory(
         let mut collector = StatsCollector::new(&config, Requirements::ALL, TokenWeighting::Equal);
         let batch = Batch { lengths: &[IDS.len()], parents: &[] };
         let context = BlockContext { config: &config, rope: &rope, batch };
-        let workspace = &mut Workspace::default();
-        LoadedBlock::Dense(&block).forward(
-            context,
-            &mut hidden,
-            &mut [],
-            &mut collector,
-            workspace,
-        );
+        let (dense, workspace) = (LoadedBlock::Dense(&block), &mut Workspace::default());
+        dense.forward(context, &mut hidden, &mut [], &mut collector, workspace);
         let (stats, bases) = (collector.finish(), bases_of(layer));
         let heads = plan.heads.map(|h| match (h.scope, h.basis) {
             (HeadScope::EachHead, Basis::Eigen(first)) => {
@@ -153,6 +147,24 @@ fn quantize_in_memory(
     write_ends_shard(dir, &config, &ends, plan.codes.levels()).unwrap();
     finish(dir, &config, method, Map::new()).unwrap();
     Model::from_parts(config, ends, Blocks::packed(packed, Activations::F32))
+}
+
+/// Activations of eight bits, with a scale to each 32 channels or 64: errors of under half a percent in each product.
+#[test]
+fn activations_of_eight_bits_give_nearly_the_same_logits() {
+    for (model, method, placement) in [
+        ("tiny-llama", "rtn", None),
+        ("tiny-qwen2", "awq", None),
+        ("tiny-llama", "spectral", Some(Placement::Absorbed)),
+        ("tiny-qwen2", "rosaq", Some(Placement::Online)),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        quantize_in_memory(&fixture(model), method, placement, dir.path());
+        let [exact, rounded] = [Activations::F32, Activations::Int8]
+            .map(|form| Model::packed_with(dir.path(), form).unwrap().logits(&IDS).unwrap());
+        let off = distance(&rounded, &exact);
+        assert!(off > 0.0 && off < 0.02, "{model} {method}: {off:e}");
+    }
 }
 
 #[test]

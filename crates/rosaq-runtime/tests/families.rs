@@ -97,6 +97,41 @@ fn a_batch_of_sequences_gives_what_each_gives_alone() {
     assert!(distance(&together, &alone) < 1e-6);
 }
 
+/// Sequences of different lengths that are decoded together, some tokens and then one at a time, past a sliding window.
+#[test]
+fn sequences_decoded_together_give_what_each_gives_alone() {
+    for name in ["llama-gqa-tied", "mistral-sliding"] {
+        let model = model(golden_dir(name));
+        let prompts: [&[u32]; 3] = [&[1, 5, 9, 2], &[3, 3, 8, 6, 2, 4], &[7]];
+        let mut cache = KvCache::of_sequences(model.config(), 3);
+        cache.reserve(model.config(), 12).unwrap();
+        let mut found = vec![model.next_logits(&prompts, &mut cache).unwrap()];
+        let steps: [[u32; 3]; 4] = [[4, 1, 2], [5, 5, 5], [8, 2, 9], [3, 7, 1]];
+        for step in &steps {
+            let next: Vec<&[u32]> = step.iter().map(std::slice::from_ref).collect();
+            found.push(model.next_logits(&next, &mut cache).unwrap());
+        }
+        assert_eq!(cache.lengths(), [8, 10, 5]);
+        for (sequence, prompt) in prompts.iter().enumerate() {
+            let tail = steps.iter().map(|step| step[sequence]);
+            let tokens: Vec<u32> = prompt.iter().copied().chain(tail).collect();
+            let alone = model.logits(&tokens).unwrap();
+            for (step, found) in found.iter().enumerate() {
+                let off = distance(found.row(sequence), alone.row(prompt.len() - 1 + step));
+                assert!(off < TOLERANCE, "{name}, sequence {sequence}, step {step}: {off:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn keys_and_values_beyond_all_memory_are_refused() {
+    let model = model(golden_dir("llama2-mha"));
+    let mut cache = KvCache::of_sequences(model.config(), 2);
+    let error = cache.reserve(model.config(), usize::MAX / 8).unwrap_err();
+    assert!(error.to_string().contains("do not fit the memory"), "{error}");
+}
+
 /// A tree of three depths, whose paths are then run apart. The sliding window of `mistral-sliding` is shorter than a path.
 #[test]
 fn a_tree_gives_what_each_of_its_paths_gives_alone() {

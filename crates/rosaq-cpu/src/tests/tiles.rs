@@ -9,7 +9,7 @@ use crate::arch::generic::{add_f16_tiles, add_int_tiles, add_trellis_tiles};
 use crate::arch::plain_bytes::PlainBytes;
 use crate::tiles::{BlockInput, F16Tiles, IntTiles, TileInput, TrellisTiles};
 
-/// Activations as the kernels round them: to a whole number of 127ths of the largest magnitude among up to 128 channels of a group.
+/// Activations as the kernels round them: to a whole number of 127ths of the largest magnitude among up to 32 or 64 channels of a group.
 fn rounded(linear: &PackedLinear, x: &[f32]) -> Vec<f64> {
     let mut exact = Vec::with_capacity(x.len());
     for (segment, at) in linear.segments.iter().zip(&linear.layout().segments) {
@@ -19,7 +19,8 @@ fn rounded(linear: &PackedLinear, x: &[f32]) -> Vec<f64> {
             continue;
         }
         for group in channels.chunks(segment.group_size) {
-            for block in group.chunks(128) {
+            let block = if matches!(segment.kind, SegmentKind::Int { .. }) { 32 } else { 64 };
+            for block in group.chunks(block) {
                 let largest = block.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
                 for x in block {
                     // To the same code, wherever a middle between two lies.

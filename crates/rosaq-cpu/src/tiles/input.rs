@@ -1,7 +1,7 @@
 //! Activations of eight bits.
 
 use super::layout::{CHUNKS, TileBlock};
-use super::{BLOCK, CHUNK, TOKENS, UNIT};
+use super::{CHUNK, TOKENS, TRELLIS_BLOCK, UNIT};
 
 /// Up to [`TOKENS`] tokens' activations of one segment: `x ~ scale * code` with codes from -127 to 127, a scale to each block.
 #[derive(Debug, Clone, Default)]
@@ -58,9 +58,9 @@ impl TileInput {
 }
 
 /// The codes of a block's units.
-type BlockCodes = [[[i8; CHUNK]; CHUNKS]; BLOCK / UNIT];
+type BlockCodes = [[[i8; CHUNK]; CHUNKS]; TRELLIS_BLOCK / UNIT];
 
-/// Up to [`TOKENS`] tokens' activations of one segment, rounded as in [`TileInput`] in blocks of [`BLOCK`] channels, the last of
+/// Up to [`TOKENS`] tokens' activations of one segment, rounded as in [`TileInput`] in blocks of [`TRELLIS_BLOCK`] channels, the last of
 /// which is filled up with zeros.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct BlockInput {
@@ -78,10 +78,10 @@ impl BlockInput {
         self.n_tokens = tokens.len();
         self.codes.clear();
         self.blocks.clear();
-        for start in channels.clone().step_by(BLOCK) {
+        for start in channels.clone().step_by(TRELLIS_BLOCK) {
             for token in tokens {
-                let mut codes = [[[0; CHUNK]; CHUNKS]; BLOCK / UNIT];
-                let x = &token[start..channels.end.min(start + BLOCK)];
+                let mut codes = [[[0; CHUNK]; CHUNKS]; TRELLIS_BLOCK / UNIT];
+                let x = &token[start..channels.end.min(start + TRELLIS_BLOCK)];
                 self.blocks.push(round_block(x, codes.iter_mut()));
                 self.codes.push(codes);
             }

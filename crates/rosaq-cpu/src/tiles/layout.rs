@@ -1,9 +1,10 @@
 //! From rows of dense codes to tiles.
 
 use half::f16;
+use rayon::prelude::*;
 use rosaq_pack::{Bits, PackedLinear, SegmentKind, code_at, unpack_into};
 
-use super::{BLOCK, CHUNK, UNIT};
+use super::{CHUNK, INT_BLOCK, UNIT};
 
 /// Chunks of a unit.
 pub(crate) const CHUNKS: usize = UNIT / CHUNK;
@@ -13,7 +14,7 @@ pub(crate) const CHUNKS: usize = UNIT / CHUNK;
 pub(crate) struct TileBlock {
     /// First channel, counted from the segment's first.
     pub(crate) start: usize,
-    /// Channels, [`BLOCK`] at most.
+    /// Channels, [`INT_BLOCK`] at most.
     pub(crate) len: usize,
     /// Group of the weights.
     pub(crate) group: usize,
@@ -31,8 +32,8 @@ fn blocks_of(channels: usize, group_size: usize) -> Vec<TileBlock> {
     let mut blocks = Vec::new();
     for (group, start) in (0..channels).step_by(group_size.min(channels)).enumerate() {
         let end = start.saturating_add(group_size).min(channels);
-        for start in (start..end).step_by(BLOCK) {
-            blocks.push(TileBlock { start, len: BLOCK.min(end - start), group });
+        for start in (start..end).step_by(INT_BLOCK) {
+            blocks.push(TileBlock { start, len: INT_BLOCK.min(end - start), group });
         }
     }
     blocks
@@ -78,10 +79,17 @@ impl<const L: usize> IntTiles<L> {
             zero: if symmetric { bits.symmetric_zero() } else { 0 },
             n_groups,
         };
-        let mut codes = vec![0; segment.channels];
+        let (blocks, tile_vectors) = (&tiles.blocks, n_units * bits.count());
+        tiles.codes.par_chunks_mut(tile_vectors).enumerate().for_each_init(
+            || vec![0; segment.channels],
+            |codes, (tile, vectors)| {
+                for row in tile * L..linear.out_features.min((tile + 1) * L) {
+                    unpack_into(linear.codes_of(idx, row), bits, codes);
+                    place_row(bits, blocks, row % L, codes, vectors);
+                }
+            },
+        );
         for row in 0..linear.out_features {
-            unpack_into(linear.codes_of(idx, row), bits, &mut codes);
-            tiles.set_codes(row, &codes);
             for (group, &scale) in linear.scales_of(idx, row).iter().enumerate() {
                 tiles.scales[row / L * n_groups + group][row % L] = scale;
                 if !symmetric {
@@ -110,17 +118,6 @@ impl<const L: usize> IntTiles<L> {
             &[]
         } else {
             &self.zeros[tile * self.n_groups..][..self.n_groups]
-        }
-    }
-
-    fn set_codes(&mut self, row: usize, codes: &[u8]) {
-        let bits = self.bits.count();
-        let first = row / L * self.n_units * bits;
-        for (unit, channels) in units_of(&self.blocks) {
-            let vectors = &mut self.codes[first + unit * bits..][..bits];
-            for (i, &code) in codes[channels].iter().enumerate() {
-                place(vectors, (i / CHUNK, row % L, i % CHUNK), code);
-            }
         }
     }
 
@@ -162,7 +159,7 @@ fn units_of(blocks: &[TileBlock]) -> impl Iterator<Item = (usize, std::ops::Rang
 ///
 /// Three bits: six chunks fill the nibbles of three vectors but for one bit each, and those six bits hold the other two chunks. Five
 /// and six: nibbles, and vectors of one or two upper bits for all chunks.
-fn runs(bits: usize, chunk: usize) -> [(usize, usize, usize); 3] {
+pub(super) fn runs(bits: usize, chunk: usize) -> [(usize, usize, usize); 3] {
     let nibble = (chunk / 2, 4 * (chunk % 2));
     let none = (0, 0, 0);
     match bits {
@@ -182,18 +179,30 @@ fn runs(bits: usize, chunk: usize) -> [(usize, usize, usize); 3] {
     }
 }
 
-pub(super) fn place<const L: usize>(
+/// Puts a row's codes into one lane of the vectors of its tile, `[units, bits]`.
+fn place_row<const L: usize>(
+    bits: Bits,
+    blocks: &[TileBlock],
+    lane: usize,
+    codes: &[u8],
     vectors: &mut [[[u8; CHUNK]; L]],
-    (chunk, lane, byte): (usize, usize, usize),
-    code: u8,
 ) {
-    let mut rest = u16::from(code);
-    for (vector, shift, n) in runs(vectors.len(), chunk).into_iter().filter(|run| run.2 > 0) {
-        let part = rest & ((1 << n) - 1);
-        #[expect(clippy::cast_possible_truncation, reason = "the run lies within a byte")]
-        let shifted = (part << shift) as u8;
-        vectors[vector][lane][byte] |= shifted;
-        rest >>= n;
+    let of_chunk: [_; CHUNKS] = std::array::from_fn(|chunk| {
+        let mut at = 0;
+        runs(bits.count(), chunk).map(|(vector, shift, n)| {
+            at += n;
+            // An empty run takes nothing.
+            (at - n, vector, shift, u8::try_from((1_u16 << n) - 1).unwrap_or(u8::MAX))
+        })
+    });
+    for ((_, channels), vectors) in units_of(blocks).zip(vectors.chunks_exact_mut(bits.count())) {
+        for (codes, runs) in codes[channels].chunks(CHUNK).zip(&of_chunk) {
+            for &(from, vector, shift, mask) in runs.iter().filter(|run| run.3 > 0) {
+                for (byte, &code) in vectors[vector][lane].iter_mut().zip(codes) {
+                    *byte |= (code >> from & mask) << shift;
+                }
+            }
+        }
     }
 }
 

@@ -15,9 +15,9 @@ use crate::dispatch::Isa;
 
 /// A linear whose segments are f16, integer codes or trellis codes into two added tables, laid out for products with activations of eight bits.
 ///
-/// It holds the codes, scales and zero points of a [`PackedLinear`] unchanged, in another order (and filled up to whole units of 32
-/// channels and whole tiles of rows). Activations are rounded to codes of eight bits with a scale to each group of the weights, or to
-/// each 128 channels where groups are larger; those that meet f16 values are not rounded.
+/// It holds the codes, scales and zero points of a [`PackedLinear`] unchanged, in another order (and filled up to whole vectors of
+/// channels and whole tiles of rows). Activations are rounded to codes of eight bits, with a scale to each 32 channels of a group
+/// where they meet integer codes, and to each 64 where they meet trellis codes; those that meet f16 values are not rounded.
 #[derive(Debug, Clone)]
 pub struct TiledLinear {
     /// Rows of the weight matrix.

@@ -5,10 +5,11 @@
 //! as a file takes, and a row's part of a state comes out by a shift and a mask.
 
 use half::f16;
+use rayon::prelude::*;
 use rosaq_pack::{Bits, PackedLinear, unpack_into};
 
-use super::layout::{CHUNKS, place, take};
-use super::{BLOCK, CHUNK};
+use super::layout::{CHUNKS, runs, take};
+use super::{CHUNK, TRELLIS_BLOCK};
 use crate::segment::{SegmentRows, TrellisSegment};
 use crate::trellis::{ENTRIES, SumTrellis};
 
@@ -50,7 +51,7 @@ impl<const L: usize> TrellisTiles<L> {
         let found = SumTrellis::of(&segment)?;
         let SumTrellis { bits, channels, even, odd, .. } = found;
         let n_rows = linear.out_features;
-        let n_vectors = channels.div_ceil(BLOCK) * BLOCK / Self::WIDTH;
+        let n_vectors = channels.div_ceil(TRELLIS_BLOCK) * TRELLIS_BLOCK / Self::WIDTH;
         let n_tiles = n_rows.div_ceil(TILE_ROWS);
         let mut tiles = Self {
             bits,
@@ -63,11 +64,18 @@ impl<const L: usize> TrellisTiles<L> {
             scales: (0..n_rows).map(|row| linear.scales_of(idx, row)[0]).collect(),
             initial: vec![[[[0; CHUNK]; L]; 2]; n_vectors],
         };
+        let tile_vectors = n_vectors * bits.count();
+        let tasks = tiles.codes.par_chunks_mut(tile_vectors).enumerate();
+        tasks.for_each_init(
+            || vec![0; channels],
+            |codes, (tile, vectors)| {
+                for row in tile * TILE_ROWS..n_rows.min((tile + 1) * TILE_ROWS) {
+                    unpack_into(linear.codes_of(idx, row), bits, codes);
+                    place_row(bits, row % TILE_ROWS, codes, vectors);
+                }
+            },
+        );
         let mut codes = vec![0; channels];
-        for row in 0..n_rows {
-            unpack_into(linear.codes_of(idx, row), bits, &mut codes);
-            tiles.set_codes(row, &codes);
-        }
         let back = found.n_warm_up();
         for row in (n_rows * back - back)..n_rows * back {
             unpack_into(linear.codes_of(idx, row % n_rows), bits, &mut codes);
@@ -79,19 +87,6 @@ impl<const L: usize> TrellisTiles<L> {
     /// Whether segment `idx` of `linear` can be laid out so.
     pub(crate) fn fits(linear: &PackedLinear, idx: usize) -> bool {
         SumTrellis::of(&TrellisSegment { linear, segment_idx: idx }).is_some()
-    }
-
-    fn set_codes(&mut self, row: usize, codes: &[u8]) {
-        let (bits, n_vectors) = (self.bits.count(), self.initial.len());
-        let tile = &mut self.codes[row / TILE_ROWS * n_vectors * bits..];
-        for (channel, &code) in codes.iter().enumerate() {
-            let vectors = &mut tile[channel / Self::WIDTH * bits..][..bits];
-            let (even, odd) = vectors.split_at_mut(bits.div_ceil(2));
-            let at = (row % TILE_ROWS, channel % Self::WIDTH / CHUNK, channel % CHUNK);
-            let [low, high] = apart(code);
-            place(even, at, low);
-            place(odd, at, high);
-        }
     }
 
     fn shift_initial(&mut self, codes: &[u8]) {
@@ -166,6 +161,35 @@ impl<const L: usize> TrellisTiles<L> {
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(&*self.codes) + size_of_val(&*self.scales) + size_of_val(&*self.initial)
+    }
+}
+
+/// Puts a row's codes into the vectors of its tile, `[vectors, bits]`.
+fn place_row<const L: usize>(
+    bits: Bits,
+    row_of_tile: usize,
+    codes: &[u8],
+    vectors: &mut [[[u8; CHUNK]; L]],
+) {
+    let n_even = bits.count().div_ceil(2);
+    // Where each half's bits go: from which on, into which vector, how far up, and how many.
+    let halves = [(0, n_even), (n_even, bits.count() / 2)].map(|(first, n)| {
+        let mut at = 0;
+        runs(n, row_of_tile).map(|(vector, shift, n)| {
+            at += n;
+            (at - n, first + vector, shift, (1_u8 << n) - 1)
+        })
+    });
+    let apart: [[u8; 2]; 64] = std::array::from_fn(|code| apart(code.to_le_bytes()[0]));
+    for (codes, vectors) in codes.chunks(CHUNK * L).zip(vectors.chunks_exact_mut(bits.count())) {
+        for (half, runs) in halves.iter().enumerate() {
+            for &(from, vector, shift, mask) in runs.iter().filter(|run| run.3 > 0) {
+                let bytes = vectors[vector].as_flattened_mut();
+                for (byte, &code) in bytes.iter_mut().zip(codes) {
+                    *byte |= (apart[usize::from(code & 63)][half] >> from & mask) << shift;
+                }
+            }
+        }
     }
 }
 

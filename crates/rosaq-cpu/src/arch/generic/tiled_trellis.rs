@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use super::bytes::{ByteSimd, TileKernel};
 use super::tiled::unpack;
-use crate::tiles::{BLOCK, BlockInput, CHUNK, CHUNKS, StateBytes, TILE_ROWS, TOKENS, TrellisTiles};
+use crate::tiles::{
+    BlockInput, CHUNK, CHUNKS, StateBytes, TILE_ROWS, TOKENS, TRELLIS_BLOCK, TrellisTiles,
+};
 
 /// Codes of `B` bits, `E` even and `O` odd ones.
 struct TrellisKernel<const B: usize, const E: usize, const O: usize>;
@@ -30,7 +32,7 @@ pub(crate) fn add_trellis_tiles<V: ByteSimd<L>, const L: usize>(
 /// Rows back that a state may reach beyond the tile before: a tile of one bit holds eight of twelve.
 const TILES_BACK: usize = 2;
 /// Vectors of a block at most: those of eight lanes.
-const VECTORS: usize = BLOCK / (CHUNK * 8);
+const VECTORS: usize = TRELLIS_BLOCK / (CHUNK * 8);
 
 impl<const L: usize, const B: usize, const E: usize, const O: usize> TileKernel<L>
     for TrellisKernel<B, E, O>
@@ -101,7 +103,7 @@ impl<const B: usize, const E: usize, const O: usize> TrellisKernel<B, E, O> {
         x: &BlockInput,
         totals: &mut [[V::Floats; TILE_ROWS]],
     ) {
-        let n_vectors = BLOCK / (CHUNK * L);
+        let n_vectors = TRELLIS_BLOCK / (CHUNK * L);
         let blocks = codes.chunks_exact(n_vectors * B).zip(states.chunks_exact_mut(n_vectors));
         for ((codes, states), (x, of_x)) in blocks.zip(x.blocks()) {
             let mut values = [[isa.no_bytes(); TILE_ROWS]; VECTORS];
