@@ -7,7 +7,7 @@ use std::ops::Range;
 use half::f16;
 
 use super::generic::{ByteSimd, TileKernel};
-use crate::tiles::{CHUNK, CHUNKS};
+use crate::tiles::{CHUNK, CHUNKS, InputBlock, Rounding, TILE_ROWS};
 
 /// Needs nothing of the processor.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +20,7 @@ impl<const L: usize> ByteSimd<L> for PlainBytes {
 
     type Table = [i8; 64];
 
-    const SIGNED_OFFSET: f32 = 0.0;
+    const VALUE_OFFSET: f32 = 0.0;
 
     const OFFSET: f32 = 0.0;
 
@@ -32,6 +32,10 @@ impl<const L: usize> ByteSimd<L> for PlainBytes {
         out: &mut [[f32; L]],
     ) {
         K::run(self, tiles, x, range, out);
+    }
+
+    fn round(self, task: Rounding<'_>) -> InputBlock {
+        task.run()
     }
 
     fn store(self, to: &mut [[u8; CHUNK]; L], bytes: [[u8; CHUNK]; L]) {
@@ -68,13 +72,12 @@ impl<const L: usize> ByteSimd<L> for PlainBytes {
 
     fn dot<const B: usize>(
         self,
-        sums: [i32; L],
         codes: &[[[u8; CHUNK]; L]; CHUNKS],
         x: &[[i8; CHUNK]; CHUNKS],
     ) -> [i32; L] {
         from_fn(|lane| {
             let products = codes.iter().zip(x).flat_map(|(codes, x)| codes[lane].iter().zip(x));
-            sums[lane] + products.map(|(&code, &x)| i32::from(code) * i32::from(x)).sum::<i32>()
+            products.map(|(&code, &x)| i32::from(code) * i32::from(x)).sum::<i32>()
         })
     }
 
@@ -86,15 +89,19 @@ impl<const L: usize> ByteSimd<L> for PlainBytes {
         from_fn(|lane| from_fn(|i| a[lane][i].wrapping_add(b[lane][i])))
     }
 
-    fn table(self, entries: &[i8; 64]) -> [i8; 64] {
+    fn table(self, entries: &[i8; 64], _: bool) -> [i8; 64] {
         *entries
+    }
+
+    fn shift_idxs<const N: usize>(self, idxs: [[u8; CHUNK]; L]) -> [[u8; CHUNK]; L] {
+        idxs.map(|lane| lane.map(|idx| idx << N & 63))
     }
 
     fn look_up(self, table: &[i8; 64], idxs: [[u8; CHUNK]; L]) -> [[u8; CHUNK]; L] {
         idxs.map(|lane| lane.map(|idx| table[usize::from(idx)].cast_unsigned()))
     }
 
-    fn dot_signed(
+    fn dot_values(
         self,
         sums: [i32; L],
         values: [[u8; CHUNK]; L],
@@ -107,16 +114,17 @@ impl<const L: usize> ByteSimd<L> for PlainBytes {
         })
     }
 
-    fn sum_lanes(self, floats: [f32; L]) -> f32 {
-        let mut floats = floats;
-        let mut half = L / 2;
-        while half > 0 {
-            for lane in 0..half {
-                floats[lane] += floats[lane + half];
+    fn sum_lanes(self, floats: [[f32; L]; TILE_ROWS]) -> [f32; TILE_ROWS] {
+        floats.map(|mut floats| {
+            let mut half = L / 2;
+            while half > 0 {
+                for lane in 0..half {
+                    floats[lane] += floats[lane + half];
+                }
+                half /= 2;
             }
-            half /= 2;
-        }
-        floats[0]
+            floats[0]
+        })
     }
 
     fn to_floats(self, sums: [i32; L]) -> [f32; L] {
@@ -149,10 +157,6 @@ impl<const L: usize> ByteSimd<L> for PlainBytes {
 
     fn sub(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
         from_fn(|lane| a[lane] - b[lane])
-    }
-
-    fn mul(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
-        from_fn(|lane| a[lane] * b[lane])
     }
 
     fn mul_add(self, a: [f32; L], b: [f32; L], c: [f32; L]) -> [f32; L] {

@@ -9,7 +9,7 @@ use crate::arch::generic::{add_f16_tiles, add_int_tiles, add_trellis_tiles};
 use crate::arch::plain_bytes::PlainBytes;
 use crate::tiles::{BlockInput, F16Tiles, IntTiles, TileInput, TrellisTiles};
 
-/// Activations as the kernels round them: to a whole number of 127ths of the largest magnitude among up to 32 or 64 channels of a group.
+/// Activations as the kernels round them: to a whole number of 127ths of the largest magnitude among up to 32 or 128 channels of a group.
 fn rounded(linear: &PackedLinear, x: &[f32]) -> Vec<f64> {
     let mut exact = Vec::with_capacity(x.len());
     for (segment, at) in linear.segments.iter().zip(&linear.layout().segments) {
@@ -19,7 +19,7 @@ fn rounded(linear: &PackedLinear, x: &[f32]) -> Vec<f64> {
             continue;
         }
         for group in channels.chunks(segment.group_size) {
-            let block = if matches!(segment.kind, SegmentKind::Int { .. }) { 32 } else { 64 };
+            let block = if matches!(segment.kind, SegmentKind::Int { .. }) { 32 } else { 128 };
             for block in group.chunks(block) {
                 let largest = block.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
                 for x in block {
@@ -162,7 +162,7 @@ fn sixteen_lanes_give_what_eight_do() {
         let (ints, values) =
             (IntTiles::<L>::of(linear, 1).unwrap(), F16Tiles::<L>::of(linear, 0).unwrap());
         let mut input = TileInput::default();
-        input.set(&ints.blocks, ints.channel_start, &[x]);
+        input.set::<_, L>(PlainBytes, (&ints.blocks, ints.channel_start), &[x]);
         let n_tiles = linear.out_features.div_ceil(L);
         let mut out = vec![[0.0; L]; n_tiles];
         add_int_tiles(PlainBytes, &ints, &input, 0..n_tiles, &mut out);
@@ -273,7 +273,8 @@ fn vectors_of_64_channels_give_what_those_of_32_do() {
         fn product<const L: usize>(linear: &PackedLinear, x: &[f32], first_row: usize) -> Vec<f32> {
             let tiles = TrellisTiles::<L>::of(linear, 1).unwrap();
             let mut input = BlockInput::default();
-            input.set(tiles.channel_start..tiles.channel_start + tiles.channels, &[x]);
+            let channels = tiles.channel_start..tiles.channel_start + tiles.channels;
+            input.set::<_, L>(PlainBytes, channels, &[x]);
             let range = first_row / L..linear.out_features.div_ceil(L);
             let mut out = vec![[0.0; L]; range.len()];
             add_trellis_tiles(PlainBytes, &tiles, &input, range, &mut out);

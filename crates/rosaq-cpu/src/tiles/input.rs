@@ -1,19 +1,25 @@
 //! Activations of eight bits.
 
 use super::layout::{CHUNKS, TileBlock};
-use super::{CHUNK, TOKENS, TRELLIS_BLOCK, UNIT};
+use super::{BLOCK, CHUNK, TOKENS, TRELLIS_BLOCK};
+use crate::arch::generic::ByteSimd;
+
+/// The codes of a block.
+type Codes = [[i8; CHUNK]; CHUNKS];
 
 /// Up to [`TOKENS`] tokens' activations of one segment: `x ~ scale * code` with codes from -127 to 127, a scale to each block.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TileInput {
     n_tokens: usize,
-    /// `[units, tokens]`.
-    codes: Vec<[[i8; CHUNK]; CHUNKS]>,
     /// `[blocks, tokens]`.
-    blocks: Vec<InputBlock>,
+    codes: Vec<Codes>,
+    /// `[blocks, tokens]`.
+    scales: Vec<f32>,
+    /// Sums of the rounded activations of the groups of weights, `[groups, tokens]`: what zero points are multiplied by.
+    groups: Vec<f32>,
 }
 
-/// What the codes of a block are multiplied by, and their sum, which zero points are multiplied by.
+/// What the codes of a block are multiplied by, and their sum.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct InputBlock {
     pub(crate) scale: f32,
@@ -22,22 +28,29 @@ pub(crate) struct InputBlock {
 
 impl TileInput {
     /// Rounds the channels of `tokens`, each a row of the linear's activations in stored order.
-    pub(crate) fn set(&mut self, blocks: &[TileBlock], channel_start: usize, tokens: &[&[f32]]) {
+    pub(crate) fn set<V: ByteSimd<L>, const L: usize>(
+        &mut self,
+        isa: V,
+        (blocks, channel_start): (&[TileBlock], usize),
+        tokens: &[&[f32]],
+    ) {
         assert!(tokens.len() <= TOKENS, "{} tokens, {TOKENS} at most", tokens.len());
-        let n_units: usize = blocks.iter().map(|block| block.units()).sum();
+        let n_groups = blocks.last().map_or(0, |block| block.group + 1);
         self.n_tokens = tokens.len();
         self.codes.clear();
-        self.codes.resize(n_units * tokens.len(), [[0; CHUNK]; CHUNKS]);
-        self.blocks.clear();
-        let mut first_unit = 0;
-        for block in blocks {
+        self.codes.resize(blocks.len() * tokens.len(), Codes::default());
+        self.scales.clear();
+        self.groups.clear();
+        self.groups.resize(n_groups * tokens.len(), 0.0);
+        for (block, codes) in blocks.iter().zip(self.codes.chunks_exact_mut(tokens.len())) {
             let channels = channel_start + block.start..channel_start + block.start + block.len;
-            for (idx, token) in tokens.iter().enumerate() {
-                let units = self.codes[first_unit * tokens.len()..].iter_mut();
-                let units = units.skip(idx).step_by(tokens.len());
-                self.blocks.push(round_block(&token[channels.clone()], units));
+            let groups = &mut self.groups[block.group * tokens.len()..];
+            for ((token, codes), of_group) in tokens.iter().zip(codes).zip(groups) {
+                let (x, codes) = (&token[channels.clone()], std::slice::from_mut(codes));
+                let InputBlock { scale, sum } = isa.round(Rounding { x, codes });
+                self.scales.push(scale);
+                *of_group += scale * sum;
             }
-            first_unit += block.units();
         }
     }
 
@@ -46,19 +59,19 @@ impl TileInput {
         self.n_tokens
     }
 
-    /// The codes of every unit, `[tokens]` each.
-    pub(crate) fn units(&self) -> std::slice::ChunksExact<'_, [[i8; CHUNK]; CHUNKS]> {
-        self.codes.chunks_exact(self.n_tokens)
+    /// The codes of every block and their scales, `[tokens]` each.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = (&[Codes], &[f32])> {
+        self.codes.chunks_exact(self.n_tokens).zip(self.scales.chunks_exact(self.n_tokens))
     }
 
-    /// What every block is scaled by, `[tokens]` each.
-    pub(crate) fn blocks(&self) -> std::slice::ChunksExact<'_, InputBlock> {
-        self.blocks.chunks_exact(self.n_tokens)
+    /// Sums of the rounded activations of every group of weights, `[tokens]` each.
+    pub(crate) fn groups(&self) -> std::slice::ChunksExact<'_, f32> {
+        self.groups.chunks_exact(self.n_tokens)
     }
 }
 
-/// The codes of a block's units.
-type BlockCodes = [[[i8; CHUNK]; CHUNKS]; TRELLIS_BLOCK / UNIT];
+/// The codes of a block that meets trellis codes.
+type BlockCodes = [Codes; TRELLIS_BLOCK / BLOCK];
 
 /// Up to [`TOKENS`] tokens' activations of one segment, rounded as in [`TileInput`] in blocks of [`TRELLIS_BLOCK`] channels, the last of
 /// which is filled up with zeros.
@@ -73,16 +86,21 @@ pub(crate) struct BlockInput {
 
 impl BlockInput {
     /// Rounds some channels of `tokens`, each a row of the linear's activations in stored order.
-    pub(crate) fn set(&mut self, channels: std::ops::Range<usize>, tokens: &[&[f32]]) {
+    pub(crate) fn set<V: ByteSimd<L>, const L: usize>(
+        &mut self,
+        isa: V,
+        channels: std::ops::Range<usize>,
+        tokens: &[&[f32]],
+    ) {
         assert!(tokens.len() <= TOKENS, "{} tokens, {TOKENS} at most", tokens.len());
         self.n_tokens = tokens.len();
         self.codes.clear();
         self.blocks.clear();
         for start in channels.clone().step_by(TRELLIS_BLOCK) {
             for token in tokens {
-                let mut codes = [[[0; CHUNK]; CHUNKS]; TRELLIS_BLOCK / UNIT];
+                let mut codes = BlockCodes::default();
                 let x = &token[start..channels.end.min(start + TRELLIS_BLOCK)];
-                self.blocks.push(round_block(x, codes.iter_mut()));
+                self.blocks.push(isa.round(Rounding { x, codes: &mut codes }));
                 self.codes.push(codes);
             }
         }
@@ -110,26 +128,57 @@ const ROUNDING: f32 = 12_582_912.0;
 /// Blocks of activations below this are taken for zero: the inverse of their scale would overflow.
 const LEAST: f32 = 1e-30;
 
-/// Rounds one block of one token to the nearest codes, ties to even. Activations that are not finite make the scale not finite.
-#[inline(always)]
-fn round_block<'a>(
-    x: &[f32],
-    units: impl Iterator<Item = &'a mut [[i8; CHUNK]; CHUNKS]>,
-) -> InputBlock {
-    // Magnitudes are ordered like their bits, and integers are compared without regard to NaN.
-    let largest = x.iter().fold(0_u32, |max, x| max.max(x.abs().to_bits()));
-    let largest = f32::from_bits(largest);
-    if largest < LEAST {
-        return InputBlock::default();
-    }
-    let inverse = 127.0 / largest;
-    let mut sum = 0_i32;
-    for (x, unit) in x.chunks(UNIT).zip(units) {
-        for (code, x) in unit.as_flattened_mut().iter_mut().zip(x) {
-            *code = (x * inverse + ROUNDING).to_bits().to_le_bytes()[0].cast_signed();
-            sum += i32::from(*code);
+/// One block of one token, to be rounded to the nearest codes, ties to even.
+#[derive(Debug)]
+pub(crate) struct Rounding<'a> {
+    /// At most as many as there are codes.
+    x: &'a [f32],
+    /// Zeros.
+    codes: &'a mut [Codes],
+}
+
+impl Rounding<'_> {
+    /// Activations that are not finite make the scale not finite.
+    #[inline(always)]
+    pub(crate) fn run(self) -> InputBlock {
+        // Magnitudes are ordered like their bits, and integers are compared without regard to NaN. Whole blocks, of a length known
+        // beforehand, become straight vector code.
+        let (whole, rest) = self.x.as_chunks::<BLOCK>();
+        let mut largest = largest_magnitude(rest);
+        for x in whole {
+            largest = largest.max(largest_magnitude(x));
         }
+        let largest = f32::from_bits(largest);
+        if largest < LEAST {
+            return InputBlock::default();
+        }
+        let inverse = 127.0 / largest;
+        let mut sum = 0;
+        let (of_whole, of_rest) = self.codes.split_at_mut(whole.len());
+        for (x, codes) in whole.iter().zip(of_whole) {
+            sum += round(x, inverse, codes.as_flattened_mut());
+        }
+        for codes in of_rest.iter_mut().take(1) {
+            sum += round(rest, inverse, codes.as_flattened_mut());
+        }
+        // At most 128 times 127: exact.
+        InputBlock { scale: largest / 127.0, sum: sum as f32 }
     }
-    // At most 128 times 127: exact.
-    InputBlock { scale: largest / 127.0, sum: sum as f32 }
+}
+
+/// The bits of the largest magnitude.
+#[inline(always)]
+fn largest_magnitude(x: &[f32]) -> u32 {
+    x.iter().fold(0, |max, x| max.max(x.abs().to_bits()))
+}
+
+/// Rounds, and returns the sum of the codes.
+#[inline(always)]
+fn round(x: &[f32], inverse: f32, codes: &mut [i8]) -> i32 {
+    let mut sum = 0;
+    for (code, x) in codes.iter_mut().zip(x) {
+        *code = (x * inverse + ROUNDING).to_bits().to_le_bytes()[0].cast_signed();
+        sum += i32::from(*code);
+    }
+    sum
 }

@@ -4,26 +4,25 @@ use half::f16;
 use rayon::prelude::*;
 use rosaq_pack::{Bits, PackedLinear, SegmentKind, code_at, unpack_into};
 
-use super::{CHUNK, INT_BLOCK, UNIT};
+use super::{BLOCK, CHUNK, Lanes};
 
-/// Chunks of a unit.
-pub(crate) const CHUNKS: usize = UNIT / CHUNK;
+/// Chunks of a block.
+pub(crate) const CHUNKS: usize = BLOCK / CHUNK;
 
 /// Channels of a segment that share a scale, of the weights and of the activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TileBlock {
     /// First channel, counted from the segment's first.
     pub(crate) start: usize,
-    /// Channels, [`INT_BLOCK`] at most.
+    /// Channels, [`BLOCK`] at most; what is missing is filled up with codes and activations of zero.
     pub(crate) len: usize,
     /// Group of the weights.
     pub(crate) group: usize,
 }
 
 impl TileBlock {
-    /// Units that hold the channels; the last one is filled up with codes and activations of zero.
-    pub(crate) const fn units(self) -> usize {
-        self.len.div_ceil(UNIT)
+    fn channels(self) -> std::ops::Range<usize> {
+        self.start..self.start + self.len
     }
 }
 
@@ -32,8 +31,8 @@ fn blocks_of(channels: usize, group_size: usize) -> Vec<TileBlock> {
     let mut blocks = Vec::new();
     for (group, start) in (0..channels).step_by(group_size.min(channels)).enumerate() {
         let end = start.saturating_add(group_size).min(channels);
-        for start in (start..end).step_by(INT_BLOCK) {
-            blocks.push(TileBlock { start, len: INT_BLOCK.min(end - start), group });
+        for start in (start..end).step_by(BLOCK) {
+            blocks.push(TileBlock { start, len: BLOCK.min(end - start), group });
         }
     }
     blocks
@@ -46,10 +45,10 @@ pub(crate) struct IntTiles<const L: usize> {
     /// First channel of the segment, in stored order.
     pub(crate) channel_start: usize,
     pub(crate) blocks: Vec<TileBlock>,
-    /// Units of all blocks.
-    pub(crate) n_units: usize,
-    /// `[tiles, units, bits]` vectors.
-    pub(crate) codes: Vec<[[u8; CHUNK]; L]>,
+    /// Blocks of each group.
+    pub(crate) blocks_of_groups: Vec<usize>,
+    /// `[tiles, blocks, bits]` vectors.
+    pub(crate) codes: Lanes<L>,
     /// `[tiles, groups]`; of rows past the last one zero.
     pub(crate) scales: Vec<[f16; L]>,
     /// `[tiles, groups]`, or nothing where all are [`Self::zero`].
@@ -65,21 +64,23 @@ impl<const L: usize> IntTiles<L> {
         let segment = &linear.segments[idx];
         let SegmentKind::Int { bits, symmetric } = segment.kind else { return None };
         let blocks = blocks_of(segment.channels, segment.group_size);
-        let n_units = blocks.iter().map(|block| block.units()).sum();
+        let tile_vectors = blocks.len() * bits.count();
+        let of_groups = blocks.chunk_by(|a, b| a.group == b.group);
+        let blocks_of_groups = of_groups.map(<[_]>::len).collect();
         let n_tiles = linear.out_features.div_ceil(L);
         let n_groups = segment.n_groups();
         let mut tiles = Self {
             bits,
             channel_start: linear.layout().segments[idx].channel_start,
             blocks,
-            n_units,
-            codes: vec![[[0; CHUNK]; L]; n_tiles * n_units * bits.count()],
+            blocks_of_groups,
+            codes: Lanes::zeros(n_tiles * tile_vectors),
             scales: vec![[f16::ZERO; L]; n_tiles * n_groups],
             zeros: vec![[0; L]; if symmetric { 0 } else { n_tiles * n_groups }],
             zero: if symmetric { bits.symmetric_zero() } else { 0 },
             n_groups,
         };
-        let (blocks, tile_vectors) = (&tiles.blocks, n_units * bits.count());
+        let blocks = &tiles.blocks;
         tiles.codes.par_chunks_mut(tile_vectors).enumerate().for_each_init(
             || vec![0; segment.channels],
             |codes, (tile, vectors)| {
@@ -103,7 +104,7 @@ impl<const L: usize> IntTiles<L> {
 
     /// Vectors of one tile.
     pub(crate) fn codes_of(&self, tile: usize) -> &[[[u8; CHUNK]; L]] {
-        let n = self.n_units * self.bits.count();
+        let n = self.blocks.len() * self.bits.count();
         &self.codes[tile * n..][..n]
     }
 
@@ -125,14 +126,10 @@ impl<const L: usize> IntTiles<L> {
     pub(crate) fn row_into(&self, row: usize, out: &mut [f32]) {
         let (bits, tile, lane) = (self.bits.count(), row / L, row % L);
         let vectors = self.codes_of(tile);
-        let mut group_of_unit =
-            self.blocks.iter().flat_map(|block| std::iter::repeat_n(block.group, block.units()));
-        for (unit, channels) in units_of(&self.blocks) {
-            let group = group_of_unit.next().expect("as many as units");
-            let scale = self.scales_of(tile)[group][lane].to_f32();
-            let zero = self.zeros_of(tile).get(group).map_or(self.zero, |zeros| zeros[lane]);
-            let vectors = &vectors[unit * bits..][..bits];
-            for (i, out) in out[channels].iter_mut().enumerate() {
+        for (block, vectors) in self.blocks.iter().zip(vectors.chunks_exact(bits)) {
+            let scale = self.scales_of(tile)[block.group][lane].to_f32();
+            let zero = self.zeros_of(tile).get(block.group).map_or(self.zero, |zeros| zeros[lane]);
+            for (i, out) in out[block.channels()].iter_mut().enumerate() {
                 let code = take(vectors, (i / CHUNK, lane, i % CHUNK));
                 *out = scale * (f32::from(code) - f32::from(zero));
             }
@@ -145,16 +142,7 @@ impl<const L: usize> IntTiles<L> {
     }
 }
 
-/// The channels of every unit, with its index.
-fn units_of(blocks: &[TileBlock]) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> {
-    let channels = blocks.iter().flat_map(|&TileBlock { start, len, .. }| {
-        let end = start + len;
-        (start..end).step_by(UNIT).map(move |start| start..(start + UNIT).min(end))
-    });
-    channels.enumerate()
-}
-
-/// Where the bits of a code stand in the vectors of a unit, for codes of as many bits as there are vectors: `(vector, shift)` of
+/// Where the bits of a code stand in the vectors of a block, for codes of as many bits as there are vectors: `(vector, shift)` of
 /// each run of bits, lowest first, with the number of bits.
 ///
 /// Three bits: six chunks fill the nibbles of three vectors but for one bit each, and those six bits hold the other two chunks. Five
@@ -179,7 +167,7 @@ pub(super) fn runs(bits: usize, chunk: usize) -> [(usize, usize, usize); 3] {
     }
 }
 
-/// Puts a row's codes into one lane of the vectors of its tile, `[units, bits]`.
+/// Puts a row's codes into one lane of the vectors of its tile, `[blocks, bits]`.
 fn place_row<const L: usize>(
     bits: Bits,
     blocks: &[TileBlock],
@@ -195,8 +183,8 @@ fn place_row<const L: usize>(
             (at - n, vector, shift, u8::try_from((1_u16 << n) - 1).unwrap_or(u8::MAX))
         })
     });
-    for ((_, channels), vectors) in units_of(blocks).zip(vectors.chunks_exact_mut(bits.count())) {
-        for (codes, runs) in codes[channels].chunks(CHUNK).zip(&of_chunk) {
+    for (block, vectors) in blocks.iter().zip(vectors.chunks_exact_mut(bits.count())) {
+        for (codes, runs) in codes[block.channels()].chunks(CHUNK).zip(&of_chunk) {
             for &(from, vector, shift, mask) in runs.iter().filter(|run| run.3 > 0) {
                 for (byte, &code) in vectors[vector][lane].iter_mut().zip(codes) {
                     *byte |= (code >> from & mask) << shift;

@@ -166,7 +166,7 @@ impl<const L: usize> Segments<L> {
     {
         let (n_in, n_out) = (x.len() / n_tokens, y.len() / n_tokens);
         let inputs: Vec<Input<'_>> =
-            x.chunks(TOKENS * n_in).map(|x| Input::new(self, n_in, x)).collect();
+            x.chunks(TOKENS * n_in).map(|x| Input::new(isa, self, n_in, x)).collect();
         let mut y = MatMut::from_row_major_slice_mut(y, n_tokens, n_out);
         let task = |scratch: &mut Vec<[f32; L]>, (idx, mut y): (usize, MatMut<'_, f32>)| {
             let first = idx * TASK_ROWS / L;
@@ -222,18 +222,23 @@ struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    fn new<const L: usize>(segments: &Segments<L>, n_in: usize, x: &'a [f32]) -> Self {
+    fn new<V: ByteSimd<L>, const L: usize>(
+        isa: V,
+        segments: &Segments<L>,
+        n_in: usize,
+        x: &'a [f32],
+    ) -> Self {
         let tokens: Vec<&[f32]> = x.chunks_exact(n_in).collect();
         let mut ints: Vec<TileInput> = Vec::with_capacity(segments.ints.len());
         for tiles in &segments.ints {
             let mut input = TileInput::default();
-            input.set(&tiles.blocks, tiles.channel_start, &tokens);
+            input.set(isa, (&tiles.blocks, tiles.channel_start), &tokens);
             ints.push(input);
         }
         let mut trellis: Vec<BlockInput> = Vec::with_capacity(segments.trellis.len());
         for tiles in &segments.trellis {
             let mut input = BlockInput::default();
-            input.set(tiles.channel_start..tiles.channel_start + tiles.channels, &tokens);
+            input.set(isa, tiles.channel_start..tiles.channel_start + tiles.channels, &tokens);
             trellis.push(input);
         }
         Self { tokens, ints, trellis }

@@ -1,7 +1,7 @@
 //! Trellis codes laid out so that vectors of channels walk down the rows in registers.
 //!
 //! Eight rows form a tile. A vector holds `4 L` channels, a byte to each, and its bits are those of the eight rows: the even bits of
-//! each row's code in one set of vectors, the odd ones in another, laid out like the chunks of a unit of integer codes. As many bits
+//! each row's code in one set of vectors, the odd ones in another, laid out like the chunks of a block of integer codes. As many bits
 //! as a file takes, and a row's part of a state comes out by a shift and a mask.
 
 use half::f16;
@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use rosaq_pack::{Bits, PackedLinear, unpack_into};
 
 use super::layout::{CHUNKS, runs, take};
-use super::{CHUNK, TRELLIS_BLOCK};
+use super::{CHUNK, Lanes, TRELLIS_BLOCK};
 use crate::segment::{SegmentRows, TrellisSegment};
 use crate::trellis::{ENTRIES, SumTrellis};
 
@@ -17,9 +17,6 @@ use crate::trellis::{ENTRIES, SumTrellis};
 pub(crate) const TILE_ROWS: usize = CHUNKS;
 /// Bits of a state's even or odd half.
 const HALF: u32 = 6;
-
-/// Even and odd bits of the states of `4 L` channels.
-pub(crate) type StateBytes<const L: usize> = [[[u8; CHUNK]; L]; 2];
 
 /// A segment of trellis codes into two added tables.
 #[derive(Debug, Clone)]
@@ -34,11 +31,11 @@ pub(crate) struct TrellisTiles<const L: usize> {
     /// By the odd bits.
     pub(crate) odd: [i8; ENTRIES],
     /// `[tiles, vectors, bits]`: the vectors of even bits, then those of odd ones.
-    codes: Vec<[[u8; CHUNK]; L]>,
+    codes: Lanes<L>,
     /// Of each row.
     scales: Vec<f16>,
-    /// `[vectors]`: the states before the first row.
-    initial: Vec<StateBytes<L>>,
+    /// `[vectors, 2]`: the even and odd bits of the states before the first row.
+    initial: Lanes<L>,
 }
 
 impl<const L: usize> TrellisTiles<L> {
@@ -60,9 +57,9 @@ impl<const L: usize> TrellisTiles<L> {
             n_rows,
             even,
             odd,
-            codes: vec![[[0; CHUNK]; L]; n_tiles * n_vectors * bits.count()],
+            codes: Lanes::zeros(n_tiles * n_vectors * bits.count()),
             scales: (0..n_rows).map(|row| linear.scales_of(idx, row)[0]).collect(),
-            initial: vec![[[[0; CHUNK]; L]; 2]; n_vectors],
+            initial: Lanes::zeros(2 * n_vectors),
         };
         let tile_vectors = n_vectors * bits.count();
         let tasks = tiles.codes.par_chunks_mut(tile_vectors).enumerate();
@@ -92,7 +89,8 @@ impl<const L: usize> TrellisTiles<L> {
     fn shift_initial(&mut self, codes: &[u8]) {
         let bits = self.bits.count();
         for (channel, &code) in codes.iter().enumerate() {
-            let [even, odd] = &mut self.initial[channel / Self::WIDTH];
+            let vectors = &mut self.initial.as_chunks_mut::<2>().0;
+            let [even, odd] = &mut vectors[channel / Self::WIDTH];
             let (lane, byte) = (channel % Self::WIDTH / CHUNK, channel % CHUNK);
             let (even, odd) = (&mut even[lane][byte], &mut odd[lane][byte]);
             let [low, high] = apart(code);
@@ -105,14 +103,18 @@ impl<const L: usize> TrellisTiles<L> {
         }
     }
 
-    /// The states before the first row.
-    pub(crate) fn initial(&self) -> &[StateBytes<L>] {
+    /// The states before the first row, even and odd bits of each vector of channels.
+    pub(crate) const fn initial(&self) -> &Lanes<L> {
         &self.initial
+    }
+
+    fn n_vectors(&self) -> usize {
+        self.initial.len() / 2
     }
 
     /// Vectors of one tile, `[vectors, bits]`.
     pub(crate) fn codes_of(&self, tile: usize) -> &[[[u8; CHUNK]; L]] {
-        let n = self.initial.len() * self.bits.count();
+        let n = self.n_vectors() * self.bits.count();
         &self.codes[tile * n..][..n]
     }
 

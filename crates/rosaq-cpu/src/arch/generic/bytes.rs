@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use half::f16;
 
-use crate::tiles::{CHUNK, CHUNKS};
+use crate::tiles::{CHUNK, CHUNKS, InputBlock, Rounding, TILE_ROWS};
 
 /// Operations on vectors of `L` lanes of four bytes.
 ///
@@ -20,8 +20,8 @@ pub(crate) trait ByteSimd<const L: usize>: Copy {
     /// A table of 64 bytes.
     type Table: Copy;
 
-    /// What [`Self::dot_signed`] adds to each value.
-    const SIGNED_OFFSET: f32;
+    /// What [`Self::table`] adds to each entry where asked to, so that sums of entries suit [`Self::dot_values`].
+    const VALUE_OFFSET: f32;
 
     /// What [`Self::dot`] subtracts from codes of eight bits, all others are taken as they are.
     const OFFSET: f32;
@@ -34,6 +34,9 @@ pub(crate) trait ByteSimd<const L: usize>: Copy {
         range: Range<usize>,
         out: &mut [[f32; L]],
     );
+
+    /// [`Rounding::run`] as a function compiled with these instructions.
+    fn round(self, task: Rounding<'_>) -> InputBlock;
 
     /// Unaligned.
     fn store(self, to: &mut [[u8; CHUNK]; L], bytes: Self::Bytes);
@@ -59,10 +62,9 @@ pub(crate) trait ByteSimd<const L: usize>: Copy {
     /// Zeros.
     fn no_sums(self) -> Self::Sums;
 
-    /// Adds the products of every lane's codes, of `B` bits, with the chunks of `x`, which all lanes share. Exact.
+    /// Sums of the products of every lane's codes, of `B` bits, with the chunks of `x`, which all lanes share. Exact.
     fn dot<const B: usize>(
         self,
-        sums: Self::Sums,
         codes: &[Self::Bytes; CHUNKS],
         x: &[[i8; CHUNK]; CHUNKS],
     ) -> Self::Sums;
@@ -73,17 +75,22 @@ pub(crate) trait ByteSimd<const L: usize>: Copy {
     /// `a + b` of every byte, wrapping.
     fn add_bytes(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
 
-    /// The table for [`Self::look_up`].
-    fn table(self, entries: &[i8; 64]) -> Self::Table;
+    /// The table for [`Self::look_up`], of entries that are moved by [`Self::VALUE_OFFSET`] where `offset` says so.
+    fn table(self, entries: &[i8; 64], offset: bool) -> Self::Table;
 
-    /// The entry that each byte, below 64, names.
+    /// Every byte's lower six bits shifted left by up to three places, for [`Self::look_up`]. What leaves them is gone or passed over
+    /// by it; nothing comes in.
+    fn shift_idxs<const N: usize>(self, idxs: Self::Bytes) -> Self::Bytes;
+
+    /// The entry that the lower six bits of each byte name, which comes from [`Self::shift_idxs`] and bits put in.
     fn look_up(self, table: &Self::Table, idxs: Self::Bytes) -> Self::Bytes;
 
-    /// Adds the products of signed bytes with those of `x`, four neighbours to each lane. Exact. `x` is never -128.
-    fn dot_signed(self, sums: Self::Sums, values: Self::Bytes, x: &[[i8; CHUNK]; L]) -> Self::Sums;
+    /// Adds the products of values, which are moved by [`Self::VALUE_OFFSET`], with those of `x`, four neighbours to each lane. Exact.
+    /// `x` is never -128.
+    fn dot_values(self, sums: Self::Sums, values: Self::Bytes, x: &[[i8; CHUNK]; L]) -> Self::Sums;
 
-    /// Adds all lanes, the upper half to the lower one until a single lane is left.
-    fn sum_lanes(self, floats: Self::Floats) -> f32;
+    /// Adds all lanes of each, the upper half to the lower one until a single lane is left.
+    fn sum_lanes(self, floats: [Self::Floats; TILE_ROWS]) -> [f32; TILE_ROWS];
 
     /// As f32.
     fn to_floats(self, sums: Self::Sums) -> Self::Floats;
@@ -108,9 +115,6 @@ pub(crate) trait ByteSimd<const L: usize>: Copy {
 
     /// `a - b`.
     fn sub(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
-
-    /// `a * b`.
-    fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
 
     /// `a * b + c`, rounded once.
     fn mul_add(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;

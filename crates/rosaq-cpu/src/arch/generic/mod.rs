@@ -6,6 +6,7 @@ mod f16;
 mod packed;
 mod simd;
 mod tiled;
+mod tiled_f16;
 mod tiled_trellis;
 
 use std::ops::Range;
@@ -14,7 +15,8 @@ use self::any_group::AnyGroupRows;
 pub(crate) use self::bytes::{ByteSimd, TileKernel};
 use self::f16::F16Rows;
 pub(crate) use self::simd::{Kernel, Simd};
-pub(crate) use self::tiled::{add_f16_tiles, add_int_tiles};
+pub(crate) use self::tiled::add_int_tiles;
+pub(crate) use self::tiled_f16::add_f16_tiles;
 pub(crate) use self::tiled_trellis::add_trellis_tiles;
 use crate::prepare::Arranged;
 use crate::segment::SegmentRows;

@@ -1,13 +1,11 @@
-//! Tiles of rows times activations of eight bits, or of f32 where the weights are f16.
+//! Tiles of integer codes times activations of eight bits.
 
 use std::ops::Range;
 
-use half::f16;
-
 use super::bytes::{ByteSimd, TileKernel};
-use crate::tiles::{CHUNK, CHUNKS, F16Tiles, IntTiles, TOKENS, TileInput};
+use crate::tiles::{CHUNK, CHUNKS, IntTiles, TOKENS, TileInput};
 
-/// Codes of `B` bits. A unit's codes are taken apart once for all tokens; sums within a block are exact integers.
+/// Codes of `B` bits. A block's codes are taken apart once for all tokens; sums within a block are exact integers.
 struct IntKernel<const B: usize>;
 
 /// Adds the product of some tiles of codes with each token to `out`, `[tiles, tokens]`.
@@ -58,22 +56,25 @@ impl<const B: usize> IntKernel<B> {
         tile: usize,
         out: &mut [f32; L],
     ) {
-        let mut units = tiles.codes_of(tile).as_chunks::<B>().0.iter().zip(x.units());
+        let mut units = tiles.codes_of(tile).as_chunks::<B>().0.iter().zip(x.blocks());
         let (scales, zeros) = (tiles.scales_of(tile), tiles.zeros_of(tile));
         let mut total = isa.load_f32(out);
-        for (block, of_x) in tiles.blocks.iter().zip(x.blocks()) {
-            let mut sums = isa.no_sums();
-            for (codes, x) in units.by_ref().take(block.units()) {
-                sums = isa.dot::<B>(sums, &unpack::<V, L, B>(isa, codes), &x[0]);
+        for (group, (&n_blocks, sums_of_x)) in
+            tiles.blocks_of_groups.iter().zip(x.groups()).enumerate()
+        {
+            let mut part = isa.splat(0.0);
+            for (codes, (x, scale)) in units.by_ref().take(n_blocks) {
+                let sums = isa.dot::<B>(&unpack::<V, L, B>(isa, codes), &x[0]);
+                part = isa.mul_add(isa.to_floats(sums), isa.splat(scale[0]), part);
             }
-            let zero = zero_points::<V, L, B>(isa, zeros, tiles.zero, block.group);
-            let scale = isa.mul(isa.load_f16(&scales[block.group]), isa.splat(of_x[0].scale));
-            let exact = isa.neg_mul_add(zero, isa.splat(of_x[0].sum), isa.to_floats(sums));
-            total = isa.mul_add(exact, scale, total);
+            let zero = zero_points::<V, L, B>(isa, zeros, tiles.zero, group);
+            let exact = isa.neg_mul_add(zero, isa.splat(sums_of_x[0]), part);
+            total = isa.mul_add(exact, isa.load_f16(&scales[group]), total);
         }
         isa.store_f32(out, total);
     }
 
+    /// Sums are those of [`Self::one_token`], in the same order.
     #[inline(always)]
     fn some_tokens<V: ByteSimd<L>, const L: usize>(
         isa: V,
@@ -82,21 +83,23 @@ impl<const B: usize> IntKernel<B> {
         tile: usize,
         out: &mut [[f32; L]],
     ) {
-        let mut units = tiles.codes_of(tile).as_chunks::<B>().0.iter().zip(x.units());
+        let mut units = tiles.codes_of(tile).as_chunks::<B>().0.iter().zip(x.blocks());
         let (scales, zeros) = (tiles.scales_of(tile), tiles.zeros_of(tile));
-        for (block, of_x) in tiles.blocks.iter().zip(x.blocks()) {
-            let mut sums = [isa.no_sums(); TOKENS];
-            for (codes, x) in units.by_ref().take(block.units()) {
+        for (group, (&n_blocks, sums_of_x)) in
+            tiles.blocks_of_groups.iter().zip(x.groups()).enumerate()
+        {
+            let mut parts = [isa.splat(0.0); TOKENS];
+            for (codes, (x, scales)) in units.by_ref().take(n_blocks) {
                 let codes = unpack::<V, L, B>(isa, codes);
-                for (sums, x) in sums.iter_mut().zip(x) {
-                    *sums = isa.dot::<B>(*sums, &codes, x);
+                for ((part, x), &scale) in parts.iter_mut().zip(x).zip(scales) {
+                    let sums = isa.dot::<B>(&codes, x);
+                    *part = isa.mul_add(isa.to_floats(sums), isa.splat(scale), *part);
                 }
             }
-            let zero = zero_points::<V, L, B>(isa, zeros, tiles.zero, block.group);
-            let scale = isa.load_f16(&scales[block.group]);
-            for ((out, of_x), sums) in out.iter_mut().zip(of_x).zip(sums) {
-                let scale = isa.mul(scale, isa.splat(of_x.scale));
-                let exact = isa.neg_mul_add(zero, isa.splat(of_x.sum), isa.to_floats(sums));
+            let zero = zero_points::<V, L, B>(isa, zeros, tiles.zero, group);
+            let scale = isa.load_f16(&scales[group]);
+            for ((out, part), &sum_of_x) in out.iter_mut().zip(&parts).zip(sums_of_x) {
+                let exact = isa.neg_mul_add(zero, isa.splat(sum_of_x), *part);
                 isa.store_f32(out, isa.mul_add(exact, scale, isa.load_f32(out)));
             }
         }
@@ -118,7 +121,7 @@ fn zero_points<V: ByteSimd<L>, const L: usize, const B: usize>(
     }
 }
 
-/// The codes of a unit, a chunk to each vector; where they stand is said in the layout of tiles.
+/// The codes of a block, a chunk to each vector; where they stand is said in the layout of tiles.
 #[inline(always)]
 pub(super) fn unpack<V: ByteSimd<L>, const L: usize, const B: usize>(
     isa: V,
@@ -218,111 +221,4 @@ fn upper_pair<V: ByteSimd<L>, const L: usize>(isa: V, bytes: V::Bytes, chunk: us
         _ => isa.shift_right::<2>(bytes),
     };
     isa.and(shifted, 0x30)
-}
-
-/// Values of f16 with activations of f32.
-struct F16Kernel;
-
-/// Adds the product of some tiles of f16 values with each token, `channels` activations, to `out`, `[tiles, tokens]`.
-pub(crate) fn add_f16_tiles<V: ByteSimd<L>, const L: usize>(
-    isa: V,
-    tiles: &F16Tiles<L>,
-    x: &[&[f32]],
-    range: Range<usize>,
-    out: &mut [[f32; L]],
-) {
-    isa.enter::<F16Kernel>(tiles, x, range, out);
-}
-
-/// Channels of one token that are summed apart, and tokens that share a converted value: both hide the latency of additions.
-const CHAINS: usize = 4;
-const SHARED: usize = 8;
-
-impl<const L: usize> TileKernel<L> for F16Kernel {
-    type Tiles = F16Tiles<L>;
-    type Tokens<'a> = [&'a [f32]];
-
-    #[inline(always)]
-    fn run<V: ByteSimd<L>>(
-        isa: V,
-        tiles: &F16Tiles<L>,
-        x: &[&[f32]],
-        range: Range<usize>,
-        out: &mut [[f32; L]],
-    ) {
-        for (tile, out) in range.zip(out.chunks_exact_mut(x.len())) {
-            let values = tiles.values_of(tile);
-            let (x_shared, x_rest) = x.as_chunks::<SHARED>();
-            let (out_shared, out_rest) = out.as_chunks_mut::<SHARED>();
-            for (out, x) in out_shared.iter_mut().zip(x_shared) {
-                f16_tokens(isa, values, x, out);
-            }
-            for (out, x) in out_rest.iter_mut().zip(x_rest) {
-                f16_token(isa, values, x, out);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn f16_token<V: ByteSimd<L>, const L: usize>(
-    isa: V,
-    values: &[[f16; L]],
-    x: &[f32],
-    out: &mut [f32; L],
-) {
-    let ((fours, rest), (x_fours, x_rest)) =
-        (values.as_chunks::<CHAINS>(), x.as_chunks::<CHAINS>());
-    let mut sums = [isa.splat(0.0); CHAINS];
-    for (values, x) in fours.iter().zip(x_fours) {
-        for ((sum, values), &x) in sums.iter_mut().zip(values).zip(x) {
-            *sum = isa.mul_add(isa.load_f16(values), isa.splat(x), *sum);
-        }
-    }
-    for (values, &x) in rest.iter().zip(x_rest) {
-        sums[0] = isa.mul_add(isa.load_f16(values), isa.splat(x), sums[0]);
-    }
-    let [a, b, c, d] = sums;
-    let sum = isa.add(isa.add(a, b), isa.add(c, d));
-    isa.store_f32(out, isa.add(isa.load_f32(out), sum));
-}
-
-/// The sums of a token are those of [`f16_token`]: in as many chains, added in the same order.
-#[inline(always)]
-fn f16_tokens<V: ByteSimd<L>, const L: usize>(
-    isa: V,
-    values: &[[f16; L]],
-    x: &[&[f32]; SHARED],
-    out: &mut [[f32; L]; SHARED],
-) {
-    // One chain at a time, since all of them would not stay in registers.
-    let mut totals = [[isa.splat(0.0); SHARED]; CHAINS];
-    let whole = values.len() - values.len() % CHAINS;
-    let x = x.map(|x| &x[..values.len()]);
-    for (chain, totals) in totals.iter_mut().enumerate() {
-        let mut sums = [isa.splat(0.0); SHARED];
-        let mut channel = chain;
-        while channel < whole {
-            let weights = isa.load_f16(&values[channel]);
-            for token in 0..SHARED {
-                sums[token] = isa.mul_add(weights, isa.splat(x[token][channel]), sums[token]);
-            }
-            channel += CHAINS;
-        }
-        if chain == 0 {
-            for channel in whole..values.len() {
-                let weights = isa.load_f16(&values[channel]);
-                for token in 0..SHARED {
-                    sums[token] = isa.mul_add(weights, isa.splat(x[token][channel]), sums[token]);
-                }
-            }
-        }
-        *totals = sums;
-    }
-    let [a, b, c, d] = totals;
-    for token in 0..SHARED {
-        let sum = isa.add(isa.add(a[token], b[token]), isa.add(c[token], d[token]));
-        let out = &mut out[token];
-        isa.store_f32(out, isa.add(isa.load_f32(out), sum));
-    }
 }

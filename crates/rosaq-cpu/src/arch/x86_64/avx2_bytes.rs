@@ -7,7 +7,7 @@ use half::f16;
 
 use super::avx2::Avx2;
 use crate::arch::generic::{ByteSimd, TileKernel};
-use crate::tiles::{CHUNK, CHUNKS};
+use crate::tiles::{CHUNK, CHUNKS, InputBlock, Rounding, TILE_ROWS};
 
 impl ByteSimd<8> for Avx2 {
     type Bytes = __m256i;
@@ -17,7 +17,7 @@ impl ByteSimd<8> for Avx2 {
     /// Sixteen entries a vector, in both halves.
     type Table = [__m256i; 4];
 
-    const SIGNED_OFFSET: f32 = 0.0;
+    const VALUE_OFFSET: f32 = 0.0;
 
     /// Codes of eight bits are made signed: as unsigned ones, sums of two products would not fit 16 bits.
     const OFFSET: f32 = 128.0;
@@ -42,6 +42,16 @@ impl ByteSimd<8> for Avx2 {
         }
         // SAFETY: `self` proves the features.
         unsafe { entry::<K>(self, tiles, x, range, out) }
+    }
+
+    #[inline(always)]
+    fn round(self, task: Rounding<'_>) -> InputBlock {
+        #[target_feature(enable = "avx2")]
+        fn entry(task: Rounding<'_>) -> InputBlock {
+            task.run()
+        }
+        // SAFETY: `self` proves the features.
+        unsafe { entry(task) }
     }
 
     #[inline(always)]
@@ -93,14 +103,9 @@ impl ByteSimd<8> for Avx2 {
     }
 
     #[inline(always)]
-    fn dot<const B: usize>(
-        self,
-        sums: __m256i,
-        codes: &[__m256i; CHUNKS],
-        x: &[[i8; CHUNK]; CHUNKS],
-    ) -> __m256i {
+    fn dot<const B: usize>(self, codes: &[__m256i; CHUNKS], x: &[[i8; CHUNK]; CHUNKS]) -> __m256i {
         // SAFETY: `self` proves AVX2.
-        unsafe { dot::<B>(sums, codes, x) }
+        unsafe { dot::<B>(codes, x) }
     }
 
     #[inline(always)]
@@ -116,9 +121,19 @@ impl ByteSimd<8> for Avx2 {
     }
 
     #[inline(always)]
-    fn table(self, entries: &[i8; 64]) -> [__m256i; 4] {
+    fn table(self, entries: &[i8; 64], _: bool) -> [__m256i; 4] {
         // SAFETY: `self` proves AVX2.
         unsafe { table(entries) }
+    }
+
+    #[inline(always)]
+    fn shift_idxs<const N: usize>(self, idxs: __m256i) -> __m256i {
+        match N {
+            0 => idxs,
+            1 => self.and(self.shift_left::<1>(idxs), 0x3E),
+            2 => self.and(self.shift_left::<2>(idxs), 0x3C),
+            _ => self.and(self.shift_left::<3>(idxs), 0x38),
+        }
     }
 
     #[inline(always)]
@@ -128,15 +143,15 @@ impl ByteSimd<8> for Avx2 {
     }
 
     #[inline(always)]
-    fn dot_signed(self, sums: __m256i, values: __m256i, x: &[[i8; CHUNK]; 8]) -> __m256i {
+    fn dot_values(self, sums: __m256i, values: __m256i, x: &[[i8; CHUNK]; 8]) -> __m256i {
         // SAFETY: `self` proves AVX2.
-        unsafe { dot_signed(sums, values, x) }
+        unsafe { dot_values(sums, values, x) }
     }
 
     #[inline(always)]
-    fn sum_lanes(self, floats: __m256) -> f32 {
+    fn sum_lanes(self, floats: [__m256; TILE_ROWS]) -> [f32; TILE_ROWS] {
         // SAFETY: `self` proves AVX2.
-        unsafe { super::avx2::sum_lanes(floats) }
+        unsafe { sum_lanes(floats) }
     }
 
     #[inline(always)]
@@ -189,12 +204,6 @@ impl ByteSimd<8> for Avx2 {
     }
 
     #[inline(always)]
-    fn mul(self, a: __m256, b: __m256) -> __m256 {
-        // SAFETY: `self` proves AVX2.
-        unsafe { _mm256_mul_ps(a, b) }
-    }
-
-    #[inline(always)]
     fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
         // SAFETY: `self` proves FMA.
         unsafe { _mm256_fmadd_ps(a, b, c) }
@@ -219,11 +228,8 @@ const fn chunks_in_16_bits(bits: usize) -> usize {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn dot<const B: usize>(
-    mut sums: __m256i,
-    codes: &[__m256i; CHUNKS],
-    x: &[[i8; CHUNK]; CHUNKS],
-) -> __m256i {
+fn dot<const B: usize>(codes: &[__m256i; CHUNKS], x: &[[i8; CHUNK]; CHUNKS]) -> __m256i {
+    let mut sums = _mm256_setzero_si256();
     let ones = _mm256_set1_epi16(1);
     let (codes, x) = (codes.as_slice(), x.as_slice());
     let at_once = const { chunks_in_16_bits(B) };
@@ -268,10 +274,40 @@ fn look_up(table: &[__m256i; 4], idxs: __m256i) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn dot_signed(sums: __m256i, values: __m256i, x: &[[i8; CHUNK]; 8]) -> __m256i {
+fn dot_values(sums: __m256i, values: __m256i, x: &[[i8; CHUNK]; 8]) -> __m256i {
     // SAFETY: the array has the 32 bytes that an unaligned load reads.
     let x = unsafe { _mm256_loadu_si256(x.as_ptr().cast()) };
     // The sign goes over to the activations, which are never -128; 2 * 128 * 127 fits 16 bits.
     let products = _mm256_maddubs_epi16(_mm256_abs_epi8(values), _mm256_sign_epi8(x, values));
     _mm256_add_epi32(sums, _mm256_madd_epi16(products, _mm256_set1_epi16(1)))
+}
+
+/// All lanes of eight vectors: as those of each alone, upper half to lower one, with two or four vectors in one.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn sum_lanes([a, b, c, d, e, f, g, h]: [__m256; TILE_ROWS]) -> [f32; TILE_ROWS] {
+    let r = [fours(a, b), fours(c, d), fours(e, f), fours(g, h)];
+    let (r, s) = (pairs(r[0], r[1]), pairs(r[2], r[3]));
+    let sums = _mm256_add_ps(_mm256_shuffle_ps::<0x88>(r, s), _mm256_shuffle_ps::<0xDD>(r, s));
+    // The even ones stand in the lower half.
+    let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    let mut lanes = [0.0; TILE_ROWS];
+    // SAFETY: the array has the 32 bytes that an unaligned store writes.
+    unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), _mm256_permutevar8x32_ps(sums, order)) };
+    lanes
+}
+
+/// Four sums of each.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn fours(a: __m256, b: __m256) -> __m256 {
+    let lower = _mm256_permute2f128_ps::<0x20>(a, b);
+    _mm256_add_ps(lower, _mm256_permute2f128_ps::<0x31>(a, b))
+}
+
+/// Two sums of each of the four.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn pairs(a: __m256, b: __m256) -> __m256 {
+    _mm256_add_ps(_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xEE>(a, b))
 }

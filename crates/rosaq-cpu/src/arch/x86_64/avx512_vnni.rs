@@ -7,7 +7,7 @@ use half::f16;
 
 use super::avx512::Avx512;
 use crate::arch::generic::{ByteSimd, TileKernel};
-use crate::tiles::{CHUNK, CHUNKS};
+use crate::tiles::{CHUNK, CHUNKS, InputBlock, Rounding, TILE_ROWS};
 
 /// Proof that the processor has VNNI and VBMI for whole vectors besides what [`Avx512`] stands for.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ impl ByteSimd<16> for Avx512Vnni {
     type Table = __m512i;
 
     /// One factor of each product has to be unsigned.
-    const SIGNED_OFFSET: f32 = 128.0;
+    const VALUE_OFFSET: f32 = 128.0;
 
     const OFFSET: f32 = 0.0;
 
@@ -55,6 +55,16 @@ impl ByteSimd<16> for Avx512Vnni {
         }
         // SAFETY: `self` proves the features.
         unsafe { entry::<K>(self, tiles, x, range, out) }
+    }
+
+    #[inline(always)]
+    fn round(self, task: Rounding<'_>) -> InputBlock {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2")]
+        fn entry(task: Rounding<'_>) -> InputBlock {
+            task.run()
+        }
+        // SAFETY: `self` proves the features.
+        unsafe { entry(task) }
     }
 
     #[inline(always)]
@@ -105,14 +115,9 @@ impl ByteSimd<16> for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn dot<const B: usize>(
-        self,
-        sums: __m512i,
-        codes: &[__m512i; CHUNKS],
-        x: &[[i8; CHUNK]; CHUNKS],
-    ) -> __m512i {
+    fn dot<const B: usize>(self, codes: &[__m512i; CHUNKS], x: &[[i8; CHUNK]; CHUNKS]) -> __m512i {
         // SAFETY: `self` proves VNNI.
-        unsafe { dot(sums, codes, x) }
+        unsafe { dot(codes, x) }
     }
 
     #[inline(always)]
@@ -128,9 +133,23 @@ impl ByteSimd<16> for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn table(self, entries: &[i8; 64]) -> __m512i {
+    fn table(self, entries: &[i8; 64], offset: bool) -> __m512i {
         // SAFETY: `self` proves AVX-512 F; the array has the 64 bytes that an unaligned load reads.
-        unsafe { _mm512_loadu_si512(entries.as_ptr().cast()) }
+        unsafe {
+            let entries = _mm512_loadu_si512(entries.as_ptr().cast());
+            let sign = if offset { i8::MIN } else { 0 };
+            _mm512_xor_si512(entries, _mm512_set1_epi8(sign)) // that is, plus 128
+        }
+    }
+
+    #[inline(always)]
+    fn shift_idxs<const N: usize>(self, idxs: __m512i) -> __m512i {
+        // A byte added to itself is shifted, on any port; a permutation passes over what is above six bits.
+        let mut shifted = idxs;
+        for _ in 0..N {
+            shifted = self.add_bytes(shifted, shifted);
+        }
+        shifted
     }
 
     #[inline(always)]
@@ -140,22 +159,15 @@ impl ByteSimd<16> for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn dot_signed(self, sums: __m512i, values: __m512i, x: &[[i8; CHUNK]; 16]) -> __m512i {
+    fn dot_values(self, sums: __m512i, values: __m512i, x: &[[i8; CHUNK]; 16]) -> __m512i {
         // SAFETY: `self` proves VNNI and AVX-512 F; the array has the 64 bytes that an unaligned load reads.
-        unsafe {
-            let unsigned = _mm512_xor_si512(values, _mm512_set1_epi8(i8::MIN));
-            _mm512_dpbusd_epi32(sums, unsigned, _mm512_loadu_si512(x.as_ptr().cast()))
-        }
+        unsafe { _mm512_dpbusd_epi32(sums, values, _mm512_loadu_si512(x.as_ptr().cast())) }
     }
 
     #[inline(always)]
-    fn sum_lanes(self, floats: __m512) -> f32 {
+    fn sum_lanes(self, floats: [__m512; TILE_ROWS]) -> [f32; TILE_ROWS] {
         // SAFETY: `self` proves AVX-512 F and AVX2.
-        unsafe {
-            let low = _mm512_castps512_ps256(floats);
-            let high = _mm512_castps512_ps256(_mm512_shuffle_f32x4::<0b1110>(floats, floats));
-            super::avx2::sum_lanes(_mm256_add_ps(low, high))
-        }
+        unsafe { sum_lanes(floats) }
     }
 
     #[inline(always)]
@@ -208,12 +220,6 @@ impl ByteSimd<16> for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn mul(self, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: `self` proves AVX-512 F and BW.
-        unsafe { _mm512_mul_ps(a, b) }
-    }
-
-    #[inline(always)]
     fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: `self` proves AVX-512 F.
         unsafe { _mm512_fmadd_ps(a, b, c) }
@@ -229,10 +235,22 @@ impl ByteSimd<16> for Avx512Vnni {
 /// Products of codes and activations, four at a time.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
-fn dot(mut sums: __m512i, codes: &[__m512i; CHUNKS], x: &[[i8; CHUNK]; CHUNKS]) -> __m512i {
+fn dot(codes: &[__m512i; CHUNKS], x: &[[i8; CHUNK]; CHUNKS]) -> __m512i {
+    let mut sums = _mm512_setzero_si512();
     for (&codes, &x) in codes.iter().zip(x) {
         let x = _mm512_set1_epi32(i32::from_le_bytes(x.map(i8::cast_unsigned)));
         sums = _mm512_dpbusd_epi32(sums, codes, x);
     }
     sums
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx2")]
+fn sum_lanes(floats: [__m512; TILE_ROWS]) -> [f32; TILE_ROWS] {
+    let mut halves = [_mm256_setzero_ps(); TILE_ROWS];
+    for (half, floats) in halves.iter_mut().zip(floats) {
+        let high = _mm512_castps512_ps256(_mm512_shuffle_f32x4::<0b1110>(floats, floats));
+        *half = _mm256_add_ps(_mm512_castps512_ps256(floats), high);
+    }
+    super::avx2_bytes::sum_lanes(halves)
 }
