@@ -5,75 +5,20 @@
     expect(unsafe_code, reason = "a function with target features may run only after detection")
 )]
 
-use std::fmt;
 use std::ops::Range;
 
 use crate::arch;
 use crate::arch::attention::AttentionShape;
+use crate::arch::generic::KeysValues;
 #[cfg(target_arch = "x86_64")]
-use crate::arch::x86_64::{avx2::Avx2, avx512::Avx512, avx512_vnni::Avx512Vnni};
+use crate::arch::generic::{AttentionRows, Simd};
+#[cfg(target_arch = "x86_64")]
+use crate::arch::x86_64::{avx2::Avx2, avx512::Avx512};
+use crate::isa::Isa;
 use crate::prepare::{Activations, Arranged};
 use crate::segment::SegmentRows;
 #[cfg(target_arch = "x86_64")]
 use crate::trellis::SumTrellis;
-
-/// An instruction set that has kernels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Isa {
-    /// Plain Rust, on every processor: the reference.
-    Scalar,
-    /// AVX2 with FMA and F16C.
-    Avx2,
-    /// AVX-512 F, BW and VL with F16C.
-    Avx512,
-    /// The same with VNNI, which products with activations of eight bits use.
-    Avx512Vnni,
-}
-
-impl Isa {
-    /// All of them, the widest last.
-    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::Avx512, Self::Avx512Vnni];
-
-    /// The widest one that this processor has.
-    #[must_use]
-    pub fn detect() -> Self {
-        Self::ALL.into_iter().rfind(|isa| isa.is_available()).unwrap_or(Self::Scalar)
-    }
-
-    /// True when this processor has it.
-    #[must_use]
-    pub fn is_available(self) -> bool {
-        match self {
-            Self::Scalar => true,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => Avx2::new().is_some(),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => Avx512::new().is_some(),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni => Avx512Vnni::new().is_some(),
-            #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 | Self::Avx512Vnni => false,
-        }
-    }
-
-    /// Its name in reports: "scalar", "avx2", "avx512" or "avx512-vnni".
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Scalar => "scalar",
-            Self::Avx2 => "avx2",
-            Self::Avx512 => "avx512",
-            Self::Avx512Vnni => "avx512-vnni",
-        }
-    }
-}
-
-impl fmt::Display for Isa {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// Arranges a segment's activations, one slice of its channels a token, for `isa`.
 pub(crate) fn arrange(isa: Isa, segment: &SegmentRows<'_>, x: &[&[f32]]) -> Activations {
@@ -181,7 +126,7 @@ pub fn walsh_hadamard(x: &mut [f32], points: usize) {
 }
 
 /// Attention of one token: `query` and `out` `[n_heads * head_dim]`, `keys` and `values` row-major
-/// `[tokens, n_kv_heads * head_dim]`, all of which are seen. In f32; the same bits on every instruction set.
+/// `[tokens, n_kv_heads * head_dim]`, all of which are seen. In f32.
 ///
 /// # Panics
 /// If the lengths do not fit the shape, or there are no keys.
@@ -192,11 +137,25 @@ pub fn attend_token(
     values: &[f32],
     out: &mut [f32],
 ) {
+    attend_token_with(Isa::detect(), KeysValues { shape, keys, values }, query, out);
+}
+
+/// [`attend_token`] for a given instruction set.
+pub(crate) fn attend_token_with(isa: Isa, states: KeysValues<'_>, query: &[f32], out: &mut [f32]) {
+    let KeysValues { shape, keys, values } = states;
     shape.check(query, keys, values, out);
-    #[cfg(target_arch = "x86_64")]
-    if Avx2::new().is_some() {
-        // SAFETY: the availability of AVX2 was just checked.
-        return unsafe { arch::x86_64::elementwise::attend_token(shape, query, keys, values, out) };
+    let heads = 0..shape.n_kv_heads;
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => {
+            let isa = Avx2::new().expect("this processor has AVX2");
+            isa.enter::<AttentionRows>(&states, query, heads, out);
+        }
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 | Isa::Avx512Vnni => {
+            let isa = Avx512::new().expect("this processor has AVX-512");
+            isa.enter::<AttentionRows>(&states, query, heads, out);
+        }
+        _ => arch::attention::attend_token(shape, query, keys, values, out),
     }
-    arch::attention::attend_token(shape, query, keys, values, out);
 }

@@ -7,8 +7,8 @@ use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 use rosaq_pack::PackedLinear;
 
-use crate::dispatch::Isa;
 use crate::gemv::Product;
+use crate::isa::Isa;
 
 /// Output rows in a tile. Fixed, so that the result does not depend on the number of threads.
 const TILE_ROWS: usize = 96;

@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 use rosaq_pack::PackedLinear;
 
-use crate::dispatch::{Isa, add_rows, arrange};
+use crate::dispatch::{add_rows, arrange};
+use crate::isa::Isa;
 use crate::prepare::Activations;
 use crate::segment::SegmentRows;
 

@@ -5,15 +5,17 @@ pub mod bench;
 mod dispatch;
 mod gemm;
 mod gemv;
+mod isa;
 mod prepare;
 mod segment;
 mod tiles;
 mod trellis;
 
 pub use arch::attention::AttentionShape;
-pub use dispatch::{Isa, attend_token, silu_mul, silu_mul_backward, softmax, walsh_hadamard};
+pub use dispatch::{attend_token, silu_mul, silu_mul_backward, softmax, walsh_hadamard};
 pub use gemm::{gemm, gemm_with};
 pub use gemv::{gemv, gemv_with};
+pub use isa::Isa;
 pub use tiles::TiledLinear;
 
 #[cfg(test)]

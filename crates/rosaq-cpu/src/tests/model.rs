@@ -38,6 +38,10 @@ impl<const L: usize> Simd<L> for Model {
         *values
     }
 
+    fn store(self, to: &mut [f32; L], values: [f32; L]) {
+        *to = values;
+    }
+
     fn load_f16(self, values: &[f16; L]) -> [f32; L] {
         values.map(f16::to_f32)
     }

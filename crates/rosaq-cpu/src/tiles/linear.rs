@@ -11,7 +11,7 @@ use crate::arch::generic::{ByteSimd, add_f16_tiles, add_int_tiles, add_trellis_t
 use crate::arch::plain_bytes::PlainBytes;
 #[cfg(target_arch = "x86_64")]
 use crate::arch::x86_64::{avx2::Avx2, avx512_vnni::Avx512Vnni};
-use crate::dispatch::Isa;
+use crate::isa::Isa;
 
 /// A linear whose segments are f16, integer codes or trellis codes into two added tables, laid out for products with activations of eight bits.
 ///

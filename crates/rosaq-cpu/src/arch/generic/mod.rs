@@ -1,6 +1,7 @@
 //! Kernels written once, over the vector operations of an instruction set.
 
 mod any_group;
+mod attention;
 mod bytes;
 mod f16;
 mod packed;
@@ -12,6 +13,7 @@ mod tiled_trellis;
 use std::ops::Range;
 
 use self::any_group::AnyGroupRows;
+pub(crate) use self::attention::{AttentionRows, KeysValues};
 pub(crate) use self::bytes::{ByteSimd, TileKernel};
 use self::f16::F16Rows;
 pub(crate) use self::simd::{Kernel, Simd};

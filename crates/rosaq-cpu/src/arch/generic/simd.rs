@@ -35,6 +35,9 @@ pub(crate) trait Simd<const L: usize>: Copy {
     /// Unaligned.
     fn load(self, values: &[f32; L]) -> Self::Floats;
 
+    /// Unaligned.
+    fn store(self, to: &mut [f32; L], values: Self::Floats);
+
     /// Unaligned, converted to f32.
     fn load_f16(self, values: &[f16; L]) -> Self::Floats;
 

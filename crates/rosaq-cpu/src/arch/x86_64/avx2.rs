@@ -69,6 +69,12 @@ impl Simd<8> for Avx2 {
     }
 
     #[inline(always)]
+    fn store(self, to: &mut [f32; 8], values: __m256) {
+        // SAFETY: `self` proves AVX; the array has the 32 bytes that an unaligned store writes.
+        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), values) }
+    }
+
+    #[inline(always)]
     fn load_f16(self, values: &[f16; 8]) -> __m256 {
         // SAFETY: `self` proves F16C; the array has the 16 bytes that an unaligned load reads, and
         // `f16` is a transparent wrapper of its 16 bits.

@@ -70,6 +70,12 @@ impl Simd<16> for Avx512 {
     }
 
     #[inline(always)]
+    fn store(self, to: &mut [f32; 16], values: __m512) {
+        // SAFETY: `self` proves AVX-512 F; the array has the 64 bytes that an unaligned store writes.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), values) }
+    }
+
+    #[inline(always)]
     fn load_f16(self, values: &[f16; 16]) -> __m512 {
         // SAFETY: `self` proves AVX-512 F; the array has the 32 bytes that an unaligned load reads, and
         // `f16` is a transparent wrapper of its 16 bits.

@@ -1,7 +1,6 @@
 //! The plain loops of [`crate::arch::elementwise`], compiled for wider registers.
 
-use crate::AttentionShape;
-use crate::arch::{attention, elementwise};
+use crate::arch::elementwise;
 
 /// See [`elementwise::softmax`].
 #[target_feature(enable = "avx2")]
@@ -25,16 +24,4 @@ pub(crate) fn silu_mul_backward(gate: &mut [f32], up: &mut [f32], gradient: &[f3
 #[target_feature(enable = "avx2")]
 pub(crate) fn silu_mul(gate: &mut [f32], up: &[f32]) {
     elementwise::silu_mul(gate, up);
-}
-
-/// See [`attention::attend_token`].
-#[target_feature(enable = "avx2")]
-pub(crate) fn attend_token(
-    shape: AttentionShape,
-    query: &[f32],
-    keys: &[f32],
-    values: &[f32],
-    out: &mut [f32],
-) {
-    attention::attend_token(shape, query, keys, values, out);
 }
