@@ -8,54 +8,64 @@ struct Work {
     const Linear& linear;
     Sums<S>& sums;
     u32 shared;  // address of the ring of X
+    u32* states; // the shared table of trellis states
     u32 block;   // block of 32 rows
     u32 warp_k;
 };
 
 // Multiplies one unit and loads what the next one needs, if there is `more`.
-template <class S, int KIND, bool ONE_GROUP>
+template <class S, u32 KIND, bool ONE_GROUP>
 __device__ __forceinline__ void multiply_unit(Words<KIND, S::WARPS_K>& words, Groups& groups, Group& group, u32 n_groups,
-                                              bool more, u32 x, Sums<S>& sums) {
+                                              const Table& table, bool more, u32 x, Sums<S>& sums) {
     if constexpr (KIND == KIND_FP16) {
         multiply_fp16<S>(words, more, x, sums);
     } else if constexpr (ONE_GROUP) {
-        const Integers<KIND> zeros[2] = {Integers<KIND>(group.zeros), Integers<KIND>(group.zeros)};
         Sums<S> part = {};
-        multiply_group<S, KIND>(words, more, zeros, x, part);
+        multiply_group<S, KIND>(words, more, group.zeros, table, x, part);
         add_scaled<S>(sums, part, group.scales);
-        if (more) group = groups.load(0);
+        if (more) group = groups.load<KIND>(0);
         groups.advance(S::WARPS_K);
     } else {
-        multiply_groups<S, KIND>(words, more, groups, n_groups, x, sums);
+        multiply_groups<S, KIND>(words, more, groups, n_groups, table, x, sums);
         groups.advance(S::WARPS_K * n_groups);
     }
 }
 
 // Steps `from` to `to` of one segment. Weights of the next step are on their way while those of
 // this one are multiplied.
-template <class S, int KIND, bool ONE_GROUP>
+template <class S, u32 KIND, bool ONE_GROUP>
 __device__ __forceinline__ void run(Work<S>& work, const Segment& segment, u32 from, u32 to) {
     const u32 lane = threadIdx.x % 32, n_groups = segment.n_groups;
     // Warps beyond the last row copy X and keep the barriers, no more.
     const u32 n_units = work.block * BLOCK_ROWS < work.linear.out_features ? segment.n_units : 0;
     u32 unit = from * S::WARPS_K + work.warp_k;
     const u64 first = static_cast<u64>(work.block) * segment.n_units + unit;
+    // The codes of a trellis have a block before the first one: the end of the ring of rows.
+    const u64 block_bytes = static_cast<u64>(segment.n_units) * (512 * PIECES<KIND>);
     Words<KIND, S::WARPS_K> words{};
-    words.from = work.linear.image + segment.codes + first * (512 * PIECES<KIND>) + lane * 16;
+    words.from = work.linear.image + segment.codes + first * (512 * PIECES<KIND>) + lane * 16 +
+                 (is_trellis(KIND) ? block_bytes : 0);
+    words.block_bytes = block_bytes;
     Groups groups{work.linear.image + segment.scales + first * n_groups * (2 * BLOCK_ROWS) + lane / 4 * 8,
                   work.linear.image + segment.zeros + first * n_groups * segment.zero_stride + lane / 4 * 4,
                   segment.zero_stride};
     constexpr u32 RING = S::STAGES * S::STAGE_BYTES;
-    XCopier<S, KIND == KIND_FP16 ? FP16_UNIT_CHANNELS : UNIT_CHANNELS> copier(work.linear, work.shared, segment.channel_start, from, to - from);
+    XCopier<S, KIND == KIND_FP16 ? FP16_UNIT_CHANNELS : UNIT_CHANNELS> copier(work.linear, work.shared, segment, from, to - from);
     // Other warps may still read X of the segment before.
     __syncthreads();
 #pragma unroll
     for (int i = 0; i < S::STAGES - 1; ++i) copier.advance(i * S::STAGE_BYTES);
+    Table table;
+    if constexpr (is_codebook(KIND)) table.levels.load(work.linear.image + segment.table);
+    if constexpr (is_trellis(KIND)) {
+        table.states = shared_address(work.states);
+        expand_levels(work.states, reinterpret_cast<const u16*>(work.linear.image + segment.table), segment.n_levels);
+    }
     Group group{};
     if (unit < n_units) {
         words.load();
         if constexpr (ONE_GROUP && KIND != KIND_FP16) {
-            group = groups.load(0);
+            group = groups.load<KIND>(0);
             groups.advance(S::WARPS_K);
         }
     }
@@ -73,27 +83,36 @@ __device__ __forceinline__ void run(Work<S>& work, const Segment& segment, u32 f
         slot = slot == RING - S::STAGE_BYTES ? 0 : slot + S::STAGE_BYTES;
         const u32 following = unit + S::WARPS_K;
         if (unit < past)
-            multiply_unit<S, KIND, ONE_GROUP>(words, groups, group, n_groups, following < past, x, work.sums);
+            multiply_unit<S, KIND, ONE_GROUP>(words, groups, group, n_groups, table, following < past, x, work.sums);
         unit = following;
     }
 }
 
-template <class S, int BITS>
-__device__ __forceinline__ void run_integers(Work<S>& work, const Segment& segment, u32 from, u32 to) {
-    if (SCALES_SUMS<S> && segment.n_groups == 1) run<S, BITS, SCALES_SUMS<S>>(work, segment, from, to);
-    else run<S, BITS, false>(work, segment, from, to);
+template <class S, u32 KIND>
+__device__ __forceinline__ void run_codes(Work<S>& work, const Segment& segment, u32 from, u32 to) {
+    if (SCALES_SUMS<S> && segment.n_groups == 1) run<S, KIND, SCALES_SUMS<S>>(work, segment, from, to);
+    else run<S, KIND, false>(work, segment, from, to);
 }
 
 template <class S>
 __device__ __forceinline__ void run_segment(Work<S>& work, const Segment& segment, u32 from, u32 to) {
     switch (segment.kind) {
         case KIND_FP16: return run<S, KIND_FP16, true>(work, segment, from, to);
-        case 2: return run_integers<S, 2>(work, segment, from, to);
-        case 3: return run_integers<S, 3>(work, segment, from, to);
-        case 4: return run_integers<S, 4>(work, segment, from, to);
-        case 5: return run_integers<S, 5>(work, segment, from, to);
-        case 6: return run_integers<S, 6>(work, segment, from, to);
-        case 8: return run_integers<S, 8>(work, segment, from, to);
+        case 2: return run_codes<S, 2>(work, segment, from, to);
+        case 3: return run_codes<S, 3>(work, segment, from, to);
+        case 4: return run_codes<S, 4>(work, segment, from, to);
+        case 5: return run_codes<S, 5>(work, segment, from, to);
+        case 6: return run_codes<S, 6>(work, segment, from, to);
+        case 8: return run_codes<S, 8>(work, segment, from, to);
+        case KIND_CODEBOOK + 2: return run_codes<S, KIND_CODEBOOK + 2>(work, segment, from, to);
+        case KIND_CODEBOOK + 3: return run_codes<S, KIND_CODEBOOK + 3>(work, segment, from, to);
+        case KIND_CODEBOOK + 4: return run_codes<S, KIND_CODEBOOK + 4>(work, segment, from, to);
+        case KIND_TRELLIS + 1: return run_codes<S, KIND_TRELLIS + 1>(work, segment, from, to);
+        case KIND_TRELLIS + 2: return run_codes<S, KIND_TRELLIS + 2>(work, segment, from, to);
+        case KIND_TRELLIS + 3: return run_codes<S, KIND_TRELLIS + 3>(work, segment, from, to);
+        case KIND_TRELLIS + 4: return run_codes<S, KIND_TRELLIS + 4>(work, segment, from, to);
+        case KIND_TRELLIS + 5: return run_codes<S, KIND_TRELLIS + 5>(work, segment, from, to);
+        case KIND_TRELLIS + 6: return run_codes<S, KIND_TRELLIS + 6>(work, segment, from, to);
     }
 }
 
@@ -103,12 +122,13 @@ extern __shared__ uint4 shared_memory[];
 template <class S>
 __device__ __forceinline__ void multiply(const Linear& linear) {
     __shared__ u32 is_last;
+    __shared__ u32 states[N_STATES];
     const u32 warp = threadIdx.x / 32, warp_k = warp / S::WARPS_N;
     const u32 n_steps = steps_of_all<S>(linear);
     const u32 begin = static_cast<u64>(n_steps) * blockIdx.y / gridDim.y;
     const u32 end = static_cast<u64>(n_steps) * (blockIdx.y + 1) / gridDim.y;
     Sums<S> sums = {};
-    Work<S> work{linear, sums, shared_address(shared_memory), blockIdx.x * S::WARPS_N + warp % S::WARPS_N, warp_k};
+    Work<S> work{linear, sums, shared_address(shared_memory), states, blockIdx.x * S::WARPS_N + warp % S::WARPS_N, warp_k};
     u32 first = 0;
     for (u32 i = 0; i < linear.n_segments && first < end; ++i) {
         const Segment segment = reinterpret_cast<const Segment*>(linear.image)[i];

@@ -44,20 +44,20 @@ struct XCopier {
     static constexpr u32 ROW_STRIDE = S::THREADS / 16;
 
     const u16* from;  // this thread's first piece of the next step
-    int left;         // channels from there to the end of x, if the piece is wanted
+    int left;         // channels from there to the end of the segment, if the piece is wanted
     u32 n_rows;       // rows of x from the one of this thread's first piece on
     u32 x_stride;
     u32 to;           // where the first piece goes, in slot 0
     u32 n_steps;      // that are still to be copied
 
-    __device__ __forceinline__ XCopier(const Linear& linear, u32 shared, u32 channel_start, u32 first_step, u32 n_steps)
+    __device__ __forceinline__ XCopier(const Linear& linear, u32 shared, const Segment& segment, u32 first_step, u32 n_steps)
         : x_stride(linear.x_stride), n_steps(n_steps) {
         const u32 row = threadIdx.x / 16, piece = threadIdx.x % 16, n = row % S::X_ROWS;
         const u32 unit = first_step * S::WARPS_K + row / S::X_ROWS;
-        const u32 channel = channel_start + unit * CHANNELS + piece * 8;
+        const u32 of_segment = unit * CHANNELS + piece * 8, channel = segment.channel_start + of_segment;
         const bool wanted = n < linear.batch && piece * 8 < CHANNELS;
         n_rows = wanted ? linear.batch - n : 0;
-        left = wanted ? static_cast<int>(linear.in_features - channel) : -0x40000000;
+        left = wanted ? static_cast<int>(segment.channels - of_segment) : -0x40000000;
         from = linear.x + static_cast<u64>(n) * linear.x_stride + channel;
         to = shared + row * S::ROW_BYTES + (piece ^ row % 8) * 16;
     }

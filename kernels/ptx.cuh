@@ -69,6 +69,14 @@ __device__ __forceinline__ u32 pick(u32 bits) {
     return picked;
 }
 
+// Bits of `low` where MASK is set, of `high` where it is not.
+template <u32 MASK>
+__device__ __forceinline__ u32 join(u32 low, u32 high) {
+    u32 joined;
+    asm("lop3.b32 %0, %1, %2, %3, 0xE4;" : "=r"(joined) : "r"(low), "r"(high), "n"(MASK));
+    return joined;
+}
+
 // Bytes of low (0 to 3) and HIGH (4 to 7), chosen by the four nibbles of SELECTOR.
 template <u32 SELECTOR, u32 HIGH>
 __device__ __forceinline__ u32 permute(u32 low) {
@@ -77,7 +85,44 @@ __device__ __forceinline__ u32 permute(u32 low) {
     return bytes;
 }
 
+// The same of two registers: bytes 0 to 3 are `low`, 4 to 7 `high`.
+template <u32 SELECTOR>
+__device__ __forceinline__ u32 permute_two(u32 low, u32 high) {
+    u32 bytes;
+    asm("prmt.b32 %0, %1, %2, %3;" : "=r"(bytes) : "r"(low), "r"(high), "n"(SELECTOR));
+    return bytes;
+}
+
+// Four bytes of a table of eight, by the lower three bits of the lower four nibbles of `codes`, whose
+// bits 3 are zero.
+__device__ __forceinline__ u32 look_up_bytes(u32 low, u32 high, u32 codes) {
+    u32 bytes;
+    asm("prmt.b32 %0, %1, %2, %3;" : "=r"(bytes) : "r"(low), "r"(high), "r"(codes));
+    return bytes;
+}
+
+// What `lane` gives.
+__device__ __forceinline__ u32 from_lane(u32 value, u32 lane) {
+    u32 found;
+    asm volatile("shfl.sync.idx.b32 %0, %1, %2, 31, 0xffffffff;" : "=r"(found) : "r"(value), "r"(lane));
+    return found;
+}
+
+// Word `index` of a table in shared memory.
+__device__ __forceinline__ u32 load_word(u32 table, u32 index) {
+    u32 word;
+    asm volatile("{ .reg .b32 at; shl.b32 at, %1, 2; add.u32 at, at, %2; ld.shared.u32 %0, [at]; }"
+                 : "=r"(word) : "r"(index), "r"(table) : "memory");
+    return word;
+}
+
 // Pairs of f16.
+__device__ __forceinline__ u32 add_pairs(u32 a, u32 b) {
+    u32 c;
+    asm("add.f16x2 %0, %1, %2;" : "=r"(c) : "r"(a), "r"(b));
+    return c;
+}
+
 __device__ __forceinline__ u32 subtract_pairs(u32 a, u32 b) {
     u32 c;
     asm("sub.f16x2 %0, %1, %2;" : "=r"(c) : "r"(a), "r"(b));

@@ -14,10 +14,18 @@ constexpr u32 BLOCK_ROWS = 32;
 constexpr u32 UNIT_CHANNELS = 128;
 constexpr u32 FP16_UNIT_CHANNELS = 32;
 
-// Kinds of segments: 0 is f16, 2 to 8 are integers of so many bits.
+// Kinds of segments: 0 is f16, 2 to 8 are integers of so many bits, 16 and more codes into a table of
+// levels (2 to 4 bits), 32 and more trellis codes (1 to 6 bits).
 constexpr u32 KIND_FP16 = 0;
+constexpr u32 KIND_CODEBOOK = 16;
+constexpr u32 KIND_TRELLIS = 32;
 
-// One entry of the table at the beginning of an image, 48 bytes. Offsets are bytes from the image.
+__host__ __device__ constexpr u32 kind_bits(u32 kind) { return kind % 16; }
+__host__ __device__ constexpr bool is_codebook(u32 kind) { return kind / 16 == 1; }
+__host__ __device__ constexpr bool is_trellis(u32 kind) { return kind / 16 == 2; }
+__host__ __device__ constexpr bool is_integers(u32 kind) { return kind / 16 == 0 && kind != KIND_FP16; }
+
+// One entry of the table at the beginning of an image, 64 bytes. Offsets are bytes from the image.
 struct alignas(16) Segment {
     u32 kind;
     u32 channel_start;  // first channel of x, a multiple of 8
@@ -26,8 +34,11 @@ struct alignas(16) Segment {
     u64 codes;          // [blocks][units][16-byte pieces of a lane][32 lanes]
     u64 scales;         // f16 [blocks][units][groups][32 rows]
     u64 zeros;          // u8  [blocks][units][groups][32 rows]; one group for all if symmetric
+    u64 table;          // levels of codebooks and trellises
     u32 zero_stride;    // bytes from one group's zero points to the next: 32, or 0 if symmetric
-    u32 table;          // levels of codebooks and trellises, in 16-byte units from the image
+    u32 n_levels;       // of a trellis's table: 128 that are added by twos, or 4096
+    u32 channels;       // channels of x, without padding
+    u32 reserved;
 };
 
 // Arguments that every kernel of a packed linear takes.

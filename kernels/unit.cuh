@@ -1,7 +1,8 @@
 // One unit of weights times X.
 #pragma once
-#include "dequantize.cuh"
+#include "codebook.cuh"
 #include "pipeline.cuh"
+#include "trellis.cuh"
 
 // Sums of a warp: [tile of 16 rows][batch tile][register of mma's accumulator]. Registers 0 and 1
 // belong to row 4 (lane / 4) + 2 tile of the block, 2 and 3 to the row after it; even and odd ones
@@ -26,8 +27,10 @@ struct Groups {
     const u8* zeros;
     u32 zero_stride;
 
+    template <u32 KIND>
     __device__ __forceinline__ Group load(u32 group) const {
-        return Group{load_8_bytes(scales + group * (2 * BLOCK_ROWS)), load_4_bytes(zeros + group * zero_stride)};
+        return Group{load_8_bytes(scales + group * (2 * BLOCK_ROWS)),
+                     is_integers(KIND) ? load_4_bytes(zeros + group * zero_stride) : 0};
     }
 
     __device__ __forceinline__ void advance(u32 n_groups) {
@@ -37,19 +40,28 @@ struct Groups {
 };
 
 // Pieces of 16 bytes of a lane's unit.
-template <int KIND>
-constexpr int PIECES = KIND == KIND_FP16 ? 4 : KIND;
+template <u32 KIND>
+constexpr int PIECES = KIND == KIND_FP16 ? 4 : kind_bits(KIND);
 
 // A lane's words of one unit, and where those of its next unit lie. A piece is loaded anew as soon as
 // its last word has been used, so that it has a whole unit's time to come.
-template <int KIND, int WARPS_K>
+template <u32 KIND, int WARPS_K>
 struct Words {
     u32 words[4 * PIECES<KIND>];
     const u8* from;
+    // Of a trellis: the same of the block of rows before, in the last lanes.
+    u32 before[is_trellis(KIND) ? 4 * PIECES<KIND> : 1];
+    u64 block_bytes;
+
+    static __device__ __forceinline__ void put(u32* words, uint4 piece) {
+        words[0] = piece.x, words[1] = piece.y, words[2] = piece.z, words[3] = piece.w;
+    }
 
     __device__ __forceinline__ void load_piece(int i) {
-        const uint4 piece = load_weights(from + 512 * i);
-        words[4 * i] = piece.x, words[4 * i + 1] = piece.y, words[4 * i + 2] = piece.z, words[4 * i + 3] = piece.w;
+        put(words + 4 * i, load_weights(from + 512 * i));
+        if constexpr (is_trellis(KIND)) {
+            if (threadIdx.x % 32 >= 32 - 4 * LANES_BACK<kind_bits(KIND)>) put(before + 4 * i, load_weights(from - block_bytes + 512 * i));
+        }
     }
 
     __device__ __forceinline__ void load() {
@@ -69,6 +81,28 @@ struct Words {
         if constexpr (QUANTUM + 1 == QUANTA) advance();
     }
 };
+
+// What codes of a segment are looked up in: registers of a codebook, the shared address of a trellis.
+struct Table {
+    Levels levels;
+    u32 states;
+};
+
+// Fragments of one quantum, less the zero points (of integers) of the groups of its two k16 steps.
+template <u32 KIND, int QUANTUM, int WARPS_K>
+__device__ __forceinline__ void unpack(const Words<KIND, WARPS_K>& words, u32 zeros, u32 more_zeros, const Table& table,
+                                       Fragments& a) {
+    constexpr int BITS = kind_bits(KIND);
+    const u32* own = words.words + QUANTUM * BITS;
+    if constexpr (is_codebook(KIND)) {
+        unpack_levels<BITS>(own, table.levels, a);
+    } else if constexpr (is_trellis(KIND)) {
+        unpack_trellis<BITS>(own, words.before + QUANTUM * BITS, table.states, a);
+    } else {
+        const Integers<BITS> z[2] = {Integers<BITS>(zeros), Integers<BITS>(more_zeros)};
+        Integers<BITS>::unpack(own, z, a);
+    }
+}
 
 // sums += a x, over the two k16 steps of quantum `quantum`.
 template <class S>
@@ -123,31 +157,30 @@ __device__ __forceinline__ void scale_fragments(u32 (&a)[2][4], uint2 scales) {
 }
 
 // A unit whose channels are one group, quantum by quantum: sums without scales.
-template <class S, int BITS, int QUANTUM = 0>
-__device__ __forceinline__ void multiply_group(Words<BITS, S::WARPS_K>& words, bool more, const Integers<BITS> (&zeros)[2],
+template <class S, u32 KIND, int QUANTUM = 0>
+__device__ __forceinline__ void multiply_group(Words<KIND, S::WARPS_K>& words, bool more, u32 zeros, const Table& table,
                                                u32 x, Sums<S>& sums) {
     Fragments a;
-    Integers<BITS>::unpack(words.words + QUANTUM * BITS, zeros, a);
+    unpack<KIND, QUANTUM>(words, zeros, zeros, table, a);
     if (more) words.template refill<QUANTUM, 4>();
     multiply_quantum<S>(a, x, QUANTUM, sums);
-    if constexpr (QUANTUM < 3) multiply_group<S, BITS, QUANTUM + 1>(words, more, zeros, x, sums);
+    if constexpr (QUANTUM < 3) multiply_group<S, KIND, QUANTUM + 1>(words, more, zeros, table, x, sums);
 }
 
 // A unit of 1, 2, 4 or 8 groups: fragments are scaled.
-template <class S, int BITS, int QUANTUM = 0>
-__device__ __forceinline__ void multiply_groups(Words<BITS, S::WARPS_K>& words, bool more, const Groups& groups,
-                                                u32 n_groups, u32 x, Sums<S>& sums) {
+template <class S, u32 KIND, int QUANTUM = 0>
+__device__ __forceinline__ void multiply_groups(Words<KIND, S::WARPS_K>& words, bool more, const Groups& groups,
+                                                u32 n_groups, const Table& table, u32 x, Sums<S>& sums) {
     // With groups of 16, the second k16 step is of another group than the first.
-    const Group first = groups.load(QUANTUM * n_groups / 4);
-    const Group second = n_groups == 8 ? groups.load(2 * QUANTUM + 1) : first;
-    const Integers<BITS> zeros[2] = {Integers<BITS>(first.zeros), Integers<BITS>(second.zeros)};
+    const Group first = groups.load<KIND>(QUANTUM * n_groups / 4);
+    const Group second = n_groups == 8 ? groups.load<KIND>(2 * QUANTUM + 1) : first;
     Fragments a;
-    Integers<BITS>::unpack(words.words + QUANTUM * BITS, zeros, a);
+    unpack<KIND, QUANTUM>(words, first.zeros, second.zeros, table, a);
     scale_fragments(a[0], first.scales);
     scale_fragments(a[1], second.scales);
     if (more) words.template refill<QUANTUM, 4>();
     multiply_quantum<S>(a, x, QUANTUM, sums);
-    if constexpr (QUANTUM < 3) multiply_groups<S, BITS, QUANTUM + 1>(words, more, groups, n_groups, x, sums);
+    if constexpr (QUANTUM < 3) multiply_groups<S, KIND, QUANTUM + 1>(words, more, groups, n_groups, table, x, sums);
 }
 
 template <class S>

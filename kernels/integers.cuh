@@ -1,12 +1,12 @@
-// From packed words to the f16 fragments of mma, exactly: value = code - zero point.
+// Integer codes to the f16 fragments of mma, exactly: value = code - zero point.
 //
-// A lane's quantum is 32 weights: two k16 steps x two tiles of 16 rows x four registers of two
-// halves. It takes `bits` words. An integer field at bit S of a half becomes 1024 + 2^S code by
-// OR-ing it into 0x6400, and one exact instruction turns that into code - zero point.
+// An integer field at bit S of a half becomes 1024 + 2^S code by OR-ing it into 0x6400, and one exact
+// instruction turns that into code - zero point.
 #pragma once
 #include "ptx.cuh"
 
-// [k16 step][tile][register of mma's operand A]
+// A lane's quantum is 32 weights: [k16 step][tile of 16 rows][register of mma's operand A], two to a
+// register. It takes as many words as a code has bits.
 using Fragments = u32[2][2][4];
 
 constexpr u32 MAGIC = 0x64006400;       // 1024, 1024
