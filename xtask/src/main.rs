@@ -7,6 +7,7 @@ mod dry_run;
 mod eval;
 mod flags;
 mod generate;
+mod kernels;
 mod logits;
 mod output;
 mod paper_channels;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         Command::Logits(flags) => logits::run(flags),
         Command::Verify(flags) => verify::run(flags),
         Command::BenchKernels(flags) => bench_kernels::run(flags),
+        Command::Kernels(flags) => kernels::run(flags),
         Command::Tidy => tidy::run(),
     };
     match done {

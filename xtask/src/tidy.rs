@@ -17,6 +17,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("text", &[]),
     ("trellis", &[]),
     ("report", &[]),
+    ("nvcc", &[]),
     ("tasks", &["text"]),
     ("eval", &["text"]),
     ("model", &["tensor"]),
