@@ -25,6 +25,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("quant", &["pack", "tensor", "trellis"]),
     ("learn", &["quant", "rotate", "tensor"]),
     ("cpu", &["pack"]),
+    ("cuda", &["pack"]),
     (
         "methods",
         &[
