@@ -116,7 +116,8 @@ __device__ __forceinline__ void run_segment(Work<S>& work, const Segment& segmen
     }
 }
 
-extern __shared__ uint4 shared_memory[];
+// Aligned so that the swizzle may flip bits of addresses.
+extern __shared__ __align__(128) uint4 shared_memory[];
 
 // A grid of [row tiles of 32 WARPS_N][splits of K], each CTA with STAGES STAGE_BYTES of shared memory.
 template <class S>

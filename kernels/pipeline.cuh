@@ -65,7 +65,7 @@ struct XCopier {
     // Starts the copies of the next step, if there is one, as one group.
     __device__ __forceinline__ void advance(u32 slot) {
         if (n_steps > 0) {
-            const int n_bytes = max(0, min(16, 2 * left));
+            const int n_bytes = 2 * max(0, min(8, left));
 #pragma unroll
             for (int i = 0; i < S::COPIES; ++i) {
                 const u16* row = from + static_cast<u64>(i * ROW_STRIDE) * x_stride;

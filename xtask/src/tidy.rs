@@ -26,6 +26,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("quant", &["pack", "tensor", "trellis"]),
     ("learn", &["quant", "rotate", "tensor"]),
     ("cpu", &["pack"]),
+    ("cuda", &["pack"]),
     (
         "methods",
         &[
