@@ -18,6 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("trellis", &[]),
     ("report", &[]),
     ("nvcc", &[]),
+    ("cuda-shim", &[]),
     ("tasks", &["text"]),
     ("eval", &["text"]),
     ("model", &["tensor"]),
@@ -69,6 +70,8 @@ const UNSAFE_PLACES: &[&str] = &[
     "crates/rosaq-tensor/src/mmap.rs",
     "crates/rosaq-cpu/src/arch/",
     "crates/rosaq-cpu/src/dispatch.rs",
+    "crates/rosaq-cuda/src/driver/",
+    "crates/rosaq-cuda-shim/",
 ];
 
 /// Lines of a source file, tests aside.

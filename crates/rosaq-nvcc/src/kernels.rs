@@ -87,6 +87,9 @@ fn build(places: &Places, scratch: &Path) -> Result<Built, NvccError> {
     let toolchain = Toolchain::open_or_install(&places.environment)?;
     let budgets = Budgets::read(&places.kernels.join("budgets.toml"))?;
     make_dir(scratch)?;
+    // nvcc runs in the directory of the sources.
+    let scratch = &std::path::absolute(scratch)
+        .map_err(|source| NvccError::File { path: scratch.to_owned(), source })?;
     let stems = stems(&places.kernels, "cu")?;
     let ptx = in_parallel(&stems, |stem| {
         let text = ptx(&toolchain, &places.kernels, stem, scratch)?;
