@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Verify(VerifyFlags),
     /// Speed of the packed products beside the machine's read bandwidth.
     BenchKernels(BenchFlags),
+    /// Compile the CUDA kernels to the PTX that is committed, and hold them to their budgets.
+    Kernels(KernelsFlags),
     /// Check the rules of the workspace: crate dependencies, file sizes, places of unsafe code.
     Tidy,
 }
@@ -62,10 +64,18 @@ impl Command {
             Self::Logits(flags) => &flags.output,
             Self::Verify(flags) => &flags.output,
             Self::BenchKernels(flags) => &flags.output,
-            Self::Tidy => return None,
+            Self::Kernels(_) | Self::Tidy => return None,
         };
         output.threads
     }
+}
+
+/// The compiled kernels.
+#[derive(Debug, Args)]
+pub(crate) struct KernelsFlags {
+    /// Write nothing; fail where committed files are not what the kernels give
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 /// A model, as a positional argument or as `--model`.

@@ -7,6 +7,7 @@ mod dry_run;
 mod eval;
 mod flags;
 mod generate;
+mod kernels;
 mod logits;
 mod output;
 mod paper_channels;
@@ -67,6 +68,7 @@ fn run(command: &Command) -> anyhow::Result<Outcome> {
         Command::Logits(flags) => logits::run(flags),
         Command::Verify(flags) => verify::run(flags),
         Command::BenchKernels(flags) => bench_kernels::run(flags),
+        Command::Kernels(flags) => kernels::run(flags),
         Command::Tidy => tidy::run(),
     }
 }

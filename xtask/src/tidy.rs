@@ -17,6 +17,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("text", &[]),
     ("trellis", &[]),
     ("report", &[]),
+    ("nvcc", &[]),
+    ("cuda-shim", &[]),
     ("tasks", &["text"]),
     ("eval", &["text"]),
     ("model", &["tensor"]),
@@ -25,6 +27,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("quant", &["pack", "tensor", "trellis"]),
     ("learn", &["quant", "rotate", "tensor"]),
     ("cpu", &["pack"]),
+    ("cuda", &["pack"]),
     (
         "methods",
         &[
@@ -67,6 +70,8 @@ const UNSAFE_PLACES: &[&str] = &[
     "crates/rosaq-tensor/src/mmap.rs",
     "crates/rosaq-cpu/src/arch/",
     "crates/rosaq-cpu/src/dispatch.rs",
+    "crates/rosaq-cuda/src/driver/",
+    "crates/rosaq-cuda-shim/",
 ];
 
 /// Lines of a source file, tests aside.

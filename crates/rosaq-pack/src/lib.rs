@@ -6,6 +6,7 @@ mod builder;
 mod codebook;
 mod codes;
 mod dequantize;
+pub mod device;
 mod error;
 mod layout;
 mod order;

@@ -82,7 +82,7 @@ impl<'a> TrellisRows<'a> {
 }
 
 /// The level of every state of `window` bits.
-fn state_levels(table: &[f16], window: u8) -> Vec<f32> {
+pub(crate) fn state_levels(table: &[f16], window: u8) -> Vec<f32> {
     if table.len() == 1 << window {
         return table.iter().map(|level| level.to_f32()).collect();
     }
