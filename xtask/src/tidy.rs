@@ -27,7 +27,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("quant", &["pack", "tensor", "trellis"]),
     ("learn", &["quant", "rotate", "tensor"]),
     ("cpu", &["pack"]),
-    ("cuda", &["pack"]),
+    ("cuda", &["cuda-shim", "pack"]),
     (
         "methods",
         &[

@@ -1,9 +1,31 @@
 #![doc = include_str!("../README.md")]
-#![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "cuda"), forbid(unsafe_code))]
 
+mod error;
 mod linear_plan;
+mod signature;
 
+#[cfg(feature = "cuda")]
+mod buffer;
+#[cfg(feature = "cuda")]
+mod device;
+#[cfg(feature = "cuda")]
+mod driver;
+#[cfg(feature = "cuda")]
+mod linear;
+#[cfg(feature = "cuda")]
+mod module;
+
+pub use error::CudaError;
 pub use linear_plan::{LinearPlan, MAX_BATCH, THREADS, cut_batch, linear_plan};
+pub use signature::{Parameter, parameters};
+
+#[cfg(feature = "cuda")]
+pub use buffer::{DeviceBuffer, Element};
+#[cfg(feature = "cuda")]
+pub use device::CudaDevice;
+#[cfg(feature = "cuda")]
+pub use linear::{CudaLinear, Output, Rows, Workspace};
 
 /// PTX of `kernels/decode.cu`: linears for batches up to 8.
 pub const DECODE_PTX: &str = include_str!("../ptx/decode.ptx");

@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn large_batches_are_cut() {
         assert_eq!(cut_batch(130).collect::<Vec<_>>(), [0..128, 128..130]);
-        assert_eq!(cut_batch(5).collect::<Vec<_>>(), [0..5]);
+        assert_eq!(cut_batch(5).next(), Some(0..5));
     }
 
     #[test]
