@@ -71,6 +71,7 @@ const UNSAFE_PLACES: &[&str] = &[
     "crates/rosaq-cpu/src/arch/",
     "crates/rosaq-cpu/src/dispatch.rs",
     "crates/rosaq-cuda/src/driver/",
+    "crates/rosaq-cuda/tests/",
     "crates/rosaq-cuda-shim/",
 ];
 

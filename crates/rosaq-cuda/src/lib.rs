@@ -1,6 +1,9 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(not(feature = "cuda"), forbid(unsafe_code))]
 
+#[cfg(all(feature = "cuda", not(all(target_arch = "x86_64", target_os = "linux"))))]
+compile_error!("the feature `cuda` of rosaq-cuda is for x86-64 Linux only, as rosaq-cuda-shim is");
+
 mod error;
 mod linear_plan;
 mod signature;
