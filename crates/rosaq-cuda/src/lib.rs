@@ -3,7 +3,7 @@
 
 mod linear_plan;
 
-pub use linear_plan::{LinearPlan, MAX_BATCH, THREADS, cut_batch, linear_plan};
+pub use linear_plan::{LinearPlan, MAX_BATCH, THREADS, cut_batch, linear_plan, max_batch};
 
 /// PTX of `kernels/decode.cu`: linears for batches up to 8.
 pub const DECODE_PTX: &str = include_str!("../ptx/decode.ptx");
