@@ -144,6 +144,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn devices_and_buffers_go_from_thread_to_thread() {
+        const fn shared<T: Send + Sync>() {}
+        shared::<CudaDevice>();
+        shared::<DeviceBuffer<u8>>();
+    }
+
+    #[test]
     fn launches_with_other_parameters_are_refused() {
         let arguments = vec![Argument::Address(0), Argument::Word(1)];
         let planned =

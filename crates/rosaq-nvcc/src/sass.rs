@@ -78,6 +78,7 @@ impl Listing {
                 spans.push((start, end));
             }
         }
+        spans.retain(|&(start, end)| self.comes_round(start, end));
         let found = spans.iter().map(|&(start, end)| self.span(start, end));
         let with_tensors: Vec<(Loop, (usize, usize))> =
             found.zip(spans.iter().copied()).filter(|(found, _)| found.n_hmma > 0).collect();
@@ -92,11 +93,39 @@ impl Listing {
         loops
     }
 
+    /// Whether the branch at `end` is reached from `start` without leaving the span. If not, it is no loop: rare cases stand at
+    /// the end of an entry, from where they jump back to behind the branch that they came by.
+    fn comes_round(&self, start: usize, end: usize) -> bool {
+        let mut reached = vec![false; end - start + 1];
+        let mut waiting = vec![start];
+        while let Some(idx) = waiting.pop() {
+            if idx < start || idx > end || std::mem::replace(&mut reached[idx - start], true) {
+                continue;
+            }
+            let text = &self.instructions[idx].1;
+            let target = name(text).starts_with("BRA").then(|| branch_target(text)).flatten();
+            let place = |target| self.instructions.binary_search_by_key(&target, |(a, _)| *a).ok();
+            // The way back round is not part of the way there.
+            waiting.extend(target.and_then(place).filter(|_| idx != end));
+            if !is_final(text) {
+                waiting.push(idx + 1);
+            }
+        }
+        reached[end - start]
+    }
+
     fn span(&self, start: usize, end: usize) -> Loop {
         let body = &self.instructions[start..=end];
         let n_hmma = body.iter().filter(|(_, text)| name(text).starts_with("HMMA")).count();
         Loop { from: body[0].0, n_instructions: body.len(), n_hmma }
     }
+}
+
+/// Whether an instruction never goes on to the next one: a branch or an end without a condition.
+fn is_final(text: &str) -> bool {
+    let mut words = text.split_whitespace();
+    let leaves = |word: &str| matches!(word, "BRA" | "EXIT" | "RET" | "BRX");
+    words.next().is_some_and(leaves) && words.count() <= 1
 }
 
 /// Where a branch goes: the last number in hexadecimal.
@@ -117,5 +146,15 @@ mod tests {
         assert_eq!((listing.entry.as_str(), listing.instructions.len()), ("rosaq_sample", 10));
         assert_eq!((listing.n_hmma(), listing.n_local()), (2, 1));
         assert_eq!(listing.tensor_loops(), [Loop { from: 0x20, n_instructions: 5, n_hmma: 2 }]);
+    }
+
+    #[test]
+    fn a_rare_case_that_jumps_back_is_no_loop() {
+        let texts = ["@P0 BRA 0x50", "HMMA.16816.F32 R4, R8, R12, R4", "LDG.E R2, [R2.64]"];
+        let after = ["EXIT", "NOP", "MOV R1, R2", "BRA 0x10"];
+        let instructions = texts.into_iter().chain(after).enumerate();
+        let instructions = instructions.map(|(i, text)| (16 * i as u64, text.to_owned())).collect();
+        let listing = Listing { entry: "rare".to_owned(), instructions };
+        assert_eq!(listing.tensor_loops(), []);
     }
 }
