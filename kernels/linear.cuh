@@ -95,6 +95,18 @@ __device__ __forceinline__ void run_codes(Work<S>& work, const Segment& segment,
 }
 
 template <class S>
+__device__ __forceinline__ void run_trellis(Work<S>& work, const Segment& segment, u32 from, u32 to) {
+    switch (segment.kind) {
+        case KIND_TRELLIS + 1: return run_codes<S, KIND_TRELLIS + 1>(work, segment, from, to);
+        case KIND_TRELLIS + 2: return run_codes<S, KIND_TRELLIS + 2>(work, segment, from, to);
+        case KIND_TRELLIS + 3: return run_codes<S, KIND_TRELLIS + 3>(work, segment, from, to);
+        case KIND_TRELLIS + 4: return run_codes<S, KIND_TRELLIS + 4>(work, segment, from, to);
+        case KIND_TRELLIS + 5: return run_codes<S, KIND_TRELLIS + 5>(work, segment, from, to);
+        case KIND_TRELLIS + 6: return run_codes<S, KIND_TRELLIS + 6>(work, segment, from, to);
+    }
+}
+
+template <class S>
 __device__ __forceinline__ void run_segment(Work<S>& work, const Segment& segment, u32 from, u32 to) {
     switch (segment.kind) {
         case KIND_FP16: return run<S, KIND_FP16, true>(work, segment, from, to);
@@ -107,12 +119,7 @@ __device__ __forceinline__ void run_segment(Work<S>& work, const Segment& segmen
         case KIND_CODEBOOK + 2: return run_codes<S, KIND_CODEBOOK + 2>(work, segment, from, to);
         case KIND_CODEBOOK + 3: return run_codes<S, KIND_CODEBOOK + 3>(work, segment, from, to);
         case KIND_CODEBOOK + 4: return run_codes<S, KIND_CODEBOOK + 4>(work, segment, from, to);
-        case KIND_TRELLIS + 1: return run_codes<S, KIND_TRELLIS + 1>(work, segment, from, to);
-        case KIND_TRELLIS + 2: return run_codes<S, KIND_TRELLIS + 2>(work, segment, from, to);
-        case KIND_TRELLIS + 3: return run_codes<S, KIND_TRELLIS + 3>(work, segment, from, to);
-        case KIND_TRELLIS + 4: return run_codes<S, KIND_TRELLIS + 4>(work, segment, from, to);
-        case KIND_TRELLIS + 5: return run_codes<S, KIND_TRELLIS + 5>(work, segment, from, to);
-        case KIND_TRELLIS + 6: return run_codes<S, KIND_TRELLIS + 6>(work, segment, from, to);
+        default: if constexpr (S::HAS_TRELLISES) run_trellis<S>(work, segment, from, to);
     }
 }
 
@@ -123,7 +130,7 @@ extern __shared__ __align__(128) uint4 shared_memory[];
 template <class S>
 __device__ __forceinline__ void multiply(const Linear& linear) {
     __shared__ u32 is_last;
-    __shared__ u32 states[N_STATES];
+    __shared__ u32 states[S::HAS_TRELLISES ? N_STATES : 1];
     const u32 warp = threadIdx.x / 32, warp_k = warp / S::WARPS_N;
     const u32 n_steps = steps_of_all<S>(linear);
     const u32 begin = static_cast<u64>(n_steps) * blockIdx.y / gridDim.y;

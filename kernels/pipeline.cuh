@@ -15,6 +15,8 @@ struct Shape {
     static constexpr int ROW_BYTES = 2 * UNIT_CHANNELS;
     static constexpr int UNIT_BYTES = X_ROWS * ROW_BYTES;
     static constexpr int STAGE_BYTES = WARPS_K * UNIT_BYTES;
+    // At 128 rows of x, registers are too short for trellises.
+    static constexpr bool HAS_TRELLISES = N_BATCH_TILES < 16;
     static constexpr int COPIES = STAGE_BYTES / 16 / THREADS;  // a thread and step
     static_assert(COPIES * 16 * THREADS == STAGE_BYTES, "every thread copies as much");
 };

@@ -10,6 +10,13 @@ __device__ __forceinline__ uint4 load_weights(const u8* from) {
     return v;
 }
 
+// The same into four registers, in the lanes that want it; without a branch.
+__device__ __forceinline__ void load_weights_if(bool wanted, u32* to, const u8* from) {
+    asm volatile("{ .reg .pred wanted; setp.ne.u32 wanted, %5, 0;\n"
+                 "@wanted ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4]; }"
+                 : "+r"(to[0]), "+r"(to[1]), "+r"(to[2]), "+r"(to[3]) : "l"(from), "r"(static_cast<u32>(wanted)));
+}
+
 __device__ __forceinline__ uint2 load_8_bytes(const u8* from) {
     uint2 v;
     asm volatile("ld.global.nc.v2.u32 {%0,%1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(from));

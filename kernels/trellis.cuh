@@ -41,6 +41,11 @@ __device__ __forceinline__ u32 bits_of(const Rows<BITS>& words) {
         return permute_two<0x0010 + ((4 + BYTE) << 8)>(near, words[2][WORD]);
     } else if constexpr (BITS == 4) {
         return permute_two<BYTE == 0 ? 0x5410 : 0x7632>(words[0][WORD], words[1][WORD]);
+    } else if constexpr (BITS == 6) {
+        // Three bytes, and the lowest one of the lane before, which stands at the same place.
+        constexpr u32 FOUR = BYTE * 0x111 + 0x4210 + (BYTE << 12);
+        if constexpr (BYTE < 2) return permute_two<FOUR>(words[0][WORD], words[1][WORD]);
+        else return permute_two<0x0210 + ((4 + BYTE) << 12)>(permute_two<BYTE * 0x111 + 0x0210>(words[0][WORD], words[0][WORD + 1]), words[1][WORD]);
     } else {
         return join<(1u << 4 * BITS) - 1>(bits_from<AT, BITS>(words[0]), bits_from<AT - 4 * BITS, BITS>(words[1]));
     }

@@ -60,7 +60,7 @@ struct Words {
     __device__ __forceinline__ void load_piece(int i) {
         put(words + 4 * i, load_weights(from + 512 * i));
         if constexpr (is_trellis(KIND)) {
-            if (threadIdx.x % 32 >= 32 - 4 * LANES_BACK<kind_bits(KIND)>) put(before + 4 * i, load_weights(from - block_bytes + 512 * i));
+            load_weights_if(threadIdx.x % 32 >= 32 - 4 * LANES_BACK<kind_bits(KIND)>, before + 4 * i, from - block_bytes + 512 * i);
         }
     }
 

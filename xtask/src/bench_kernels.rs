@@ -6,10 +6,9 @@ use serde_json::json;
 
 use crate::Outcome;
 use crate::command_flags::{Backend, BenchFlags};
-use crate::output::{prepare, print_json, print_text, table};
+use crate::output::{print_json, print_text, table};
 
 pub(crate) fn run(flags: &BenchFlags) -> anyhow::Result<Outcome> {
-    prepare(&flags.output)?;
     let &[out_features, in_features] = flags.shape.as_slice() else {
         bail!("`--shape` wants two numbers, such as 4096x4096");
     };

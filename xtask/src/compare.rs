@@ -12,11 +12,11 @@ use serde_json::{Map, Value, json};
 
 use crate::Outcome;
 use crate::command_flags::{CompareFlags, TableFlags};
-use crate::output::{command_line, make_room, megabytes, prepare, print_json, print_text, table};
+use crate::output::{command_line, make_room, megabytes, print_json, print_text, table};
 use crate::quantize::default_out;
 
 pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<Outcome> {
-    let progress = prepare(&flags.table.output)?;
+    let progress = Progress::detect();
     let variants = variants(flags)?;
     let (job, found) = run_variants(&flags.table, variants, RowOrder::Quality, progress)?;
     write_csv(&flags.table, &found.rows)?;

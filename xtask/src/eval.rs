@@ -1,16 +1,16 @@
 //! `cargo xtask eval`.
 
-use rosaq_pipeline::EvalModel;
+use rosaq_pipeline::{EvalModel, Progress};
 use serde_json::json;
 
 use crate::Outcome;
 use crate::command_flags::EvalFlags;
-use crate::output::{prepare, print_json, print_text, table};
+use crate::output::{print_json, print_text, table};
 use crate::quantize::judge;
 use crate::tasks;
 
 pub(crate) fn run(flags: &EvalFlags) -> anyhow::Result<Outcome> {
-    let progress = prepare(&flags.output)?;
+    let progress = Progress::detect();
     let path = flags.model.path();
     if let Some(job) = flags.tasks.job(flags.text.context)? {
         return tasks::run(flags, &path, &job, progress);

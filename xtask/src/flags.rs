@@ -51,6 +51,25 @@ pub(crate) enum Command {
     Tidy,
 }
 
+impl Command {
+    /// How many threads it may use; all cores if not given.
+    pub(crate) fn threads(&self) -> Option<usize> {
+        let output = match self {
+            Self::Quantize(flags) => &flags.output,
+            Self::Eval(flags) => &flags.output,
+            Self::Compare(flags) => &flags.table.output,
+            Self::Reproduce(flags) => &flags.table.output,
+            Self::Generate(flags) => &flags.output,
+            Self::Throughput(flags) => &flags.output,
+            Self::Logits(flags) => &flags.output,
+            Self::Verify(flags) => &flags.output,
+            Self::BenchKernels(flags) => &flags.output,
+            Self::Kernels(_) | Self::Tidy => return None,
+        };
+        output.threads
+    }
+}
+
 /// The compiled kernels.
 #[derive(Debug, Args)]
 pub(crate) struct KernelsFlags {

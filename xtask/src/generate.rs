@@ -7,11 +7,10 @@ use rosaq_pipeline::{Generated, Message, Request, Sampler, Sampling, TextModel};
 use serde_json::json;
 
 use crate::Outcome;
-use crate::output::{prepare, print_json, print_text};
+use crate::output::{print_json, print_text};
 use crate::run_flags::GenerateFlags;
 
 pub(crate) fn run(flags: &GenerateFlags) -> anyhow::Result<Outcome> {
-    prepare(&flags.output)?;
     let mut sampler = Sampler::new(Sampling {
         temperature: flags.temperature,
         top_k: flags.top_k,

@@ -11,10 +11,9 @@ use serde_json::json;
 
 use crate::Outcome;
 use crate::command_flags::LogitsFlags;
-use crate::output::{prepare, print_json, print_text};
+use crate::output::{print_json, print_text};
 
 pub(crate) fn run(flags: &LogitsFlags) -> anyhow::Result<Outcome> {
-    prepare(&flags.output)?;
     let ids = read_ids(&flags.ids)?;
     let logits = logits(&flags.model.path(), &ids)?;
     let shape = [logits.rows as u64, logits.cols as u64];

@@ -42,7 +42,23 @@ fn main() -> ExitCode {
     if let Err(error) = ctrlc::set_handler(on_interrupt) {
         eprintln!("warning: cannot watch for Ctrl-C: {error}");
     }
-    let done = match &cli.command {
+    let run = || run(&cli.command);
+    let done = match rosaq_pipeline::on_threads(cli.command.threads(), run) {
+        Ok(done) => done,
+        Err(error) => Err(error.into()),
+    };
+    match done {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::BarMissed) => ExitCode::from(BAR_MISSED),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(output::exit_code(&error))
+        }
+    }
+}
+
+fn run(command: &Command) -> anyhow::Result<Outcome> {
+    match command {
         Command::Quantize(flags) => quantize::run(flags),
         Command::Eval(flags) => eval::run(flags),
         Command::Compare(flags) => compare::run(flags),
@@ -54,14 +70,6 @@ fn main() -> ExitCode {
         Command::BenchKernels(flags) => bench_kernels::run(flags),
         Command::Kernels(flags) => kernels::run(flags),
         Command::Tidy => tidy::run(),
-    };
-    match done {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::BarMissed) => ExitCode::from(BAR_MISSED),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(output::exit_code(&error))
-        }
     }
 }
 

@@ -6,22 +6,13 @@ use std::path::Path;
 
 use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
-use rosaq_pipeline::{PipelineError, Progress};
+use rosaq_pipeline::PipelineError;
 use serde::Serialize;
 
 use crate::FAILED;
-use crate::flags::OutputFlags;
 
 /// Bad usage or bad input.
 const BAD_INPUT: u8 = 2;
-
-/// Prepares the thread pool and says where progress goes.
-pub(crate) fn prepare(flags: &OutputFlags) -> anyhow::Result<Progress> {
-    if let Some(n) = flags.threads {
-        rosaq_pipeline::use_threads(n).context("`--threads`")?;
-    }
-    Ok(Progress::detect())
-}
 
 /// The command as it was given, for reports.
 pub(crate) fn command_line() -> Option<String> {

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use crate::Outcome;
 use crate::command_flags::QuantizeFlags;
 use crate::dry_run;
-use crate::output::{command_line, make_room, megabytes, prepare, print_json, print_text, table};
+use crate::output::{command_line, make_room, megabytes, print_json, print_text, table};
 
 pub(crate) fn run(flags: &QuantizeFlags) -> anyhow::Result<Outcome> {
-    let progress = prepare(&flags.output)?;
+    let progress = Progress::detect();
     let job = job(flags)?;
     if flags.dry_run {
         return dry_run::run(&job, flags.statistics.as_deref(), flags.output.json, progress);

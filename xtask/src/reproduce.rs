@@ -7,12 +7,11 @@ use rosaq_pipeline::{
 
 use crate::Outcome;
 use crate::command_flags::{PaperItem, ReproduceFlags};
-use crate::output::prepare;
 use crate::paper_channels;
 use crate::paper_table::{Baseline, PaperTable, TableRow};
 
 pub(crate) fn run(flags: &ReproduceFlags) -> anyhow::Result<Outcome> {
-    let progress = prepare(&flags.table.output)?;
+    let progress = Progress::detect();
     match flags.item {
         PaperItem::Table1 => methods(flags, "1", progress),
         PaperItem::Tables57 if !flags.table.tasks.any() => {

@@ -1,10 +1,10 @@
 //! `cargo xtask throughput`.
 
-use rosaq_pipeline::{ThroughputJob, ThroughputRow, throughput};
+use rosaq_pipeline::{Progress, ThroughputJob, ThroughputRow, throughput};
 use serde_json::json;
 
 use crate::Outcome;
-use crate::output::{prepare, print_json, print_text, table};
+use crate::output::{print_json, print_text, table};
 use crate::run_flags::ThroughputFlags;
 
 /// Columns of the table.
@@ -21,7 +21,7 @@ pub(crate) const HEADER: [&str; 9] = [
 ];
 
 pub(crate) fn run(flags: &ThroughputFlags) -> anyhow::Result<Outcome> {
-    let progress = prepare(&flags.output)?;
+    let progress = Progress::detect();
     let job = ThroughputJob {
         models: flags.models.clone(),
         reference: flags.reference.clone(),

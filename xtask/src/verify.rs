@@ -1,14 +1,14 @@
 //! `cargo xtask verify`.
 
-use rosaq_pipeline::verify;
+use rosaq_pipeline::{Progress, verify};
 use serde_json::json;
 
 use crate::Outcome;
 use crate::command_flags::VerifyFlags;
-use crate::output::{megabytes, prepare, print_json, print_text};
+use crate::output::{megabytes, print_json, print_text};
 
 pub(crate) fn run(flags: &VerifyFlags) -> anyhow::Result<Outcome> {
-    let progress = prepare(&flags.output)?;
+    let progress = Progress::detect();
     let verified = verify(&flags.checkpoint, progress)?;
     let report = verified.files;
     let path = flags.checkpoint.display().to_string();

@@ -26,7 +26,7 @@ mod module;
 mod rows;
 
 pub use error::CudaError;
-pub use linear_plan::{LinearPlan, MAX_BATCH, THREADS, cut_batch, linear_plan};
+pub use linear_plan::{LinearPlan, MAX_BATCH, THREADS, cut_batch, linear_plan, max_batch};
 pub use signature::{Parameter, parameters};
 
 #[cfg(feature = "cuda")]

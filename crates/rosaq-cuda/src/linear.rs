@@ -6,7 +6,7 @@ use rosaq_pack::device::DeviceLinear;
 use crate::device::word;
 use crate::driver::{Argument, Launch};
 use crate::{
-    CudaDevice, CudaError, DeviceBuffer, LinearPlan, MAX_BATCH, THREADS, cut_batch, linear_plan,
+    CudaDevice, CudaError, DeviceBuffer, LinearPlan, THREADS, cut_batch, linear_plan, max_batch,
 };
 
 /// A packed linear on a device.
@@ -104,7 +104,7 @@ struct Part {
 }
 
 impl CudaDevice {
-    /// `y = x wᵀ`, with f32 sums; x is `[batch][in_features]`, y `[batch][out_features]`. Batches above [`MAX_BATCH`] are cut.
+    /// `y = x wᵀ`, with f32 sums; x is `[batch][in_features]`, y `[batch][out_features]`. Batches above [`max_batch`] are cut.
     ///
     /// It does not wait: a kernel that fails is reported by the next copy to the host or by `synchronize`.
     ///
@@ -133,7 +133,7 @@ impl CudaDevice {
             x.stride
         );
         let (x_bytes, y_bytes) = (size_of::<f16>(), if y_is_f32 { 4 } else { 2 });
-        for rows in cut_batch(x.batch) {
+        for rows in cut_batch(&linear.shape, x.batch) {
             let part = Part {
                 x: self.address(x.values) + (rows.start * x.stride * x_bytes) as u64,
                 y: y_address + (rows.start * y_stride * y_bytes) as u64,
@@ -146,7 +146,7 @@ impl CudaDevice {
         Ok(())
     }
 
-    /// One launch, for a batch up to [`MAX_BATCH`].
+    /// One launch, for a batch up to [`max_batch`].
     fn multiply_part(
         &self,
         linear: &CudaLinear,
@@ -154,7 +154,7 @@ impl CudaDevice {
         part: &Part,
         workspace: &mut Workspace,
     ) -> Result<(), CudaError> {
-        debug_assert!(part.batch <= MAX_BATCH, "a batch was cut");
+        debug_assert!(part.batch <= max_batch(&linear.shape), "a batch was cut");
         let plan = linear_plan(&linear.shape, part.batch, self.n_multiprocessors());
         workspace.reserve(self, &plan)?;
         let arguments = vec![

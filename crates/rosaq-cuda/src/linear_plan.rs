@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use rosaq_pack::device::DeviceLinear;
+use rosaq_pack::device::{DeviceKind, DeviceLinear};
 
-/// Most rows of x that one launch multiplies; larger batches are cut.
+/// Most rows of x that one launch multiplies.
 pub const MAX_BATCH: usize = 128;
 /// Threads of a CTA, in every kernel.
 pub const THREADS: u32 = 256;
@@ -24,9 +24,17 @@ pub struct LinearPlan {
     pub n_tickets: usize,
 }
 
+/// Most rows of x that one launch multiplies by this linear: 64 where there is a trellis.
+#[must_use]
+pub fn max_batch(linear: &DeviceLinear) -> usize {
+    let is_trellis = |kind| matches!(kind, DeviceKind::Trellis(_));
+    if linear.segments.iter().any(|segment| is_trellis(segment.kind)) { 64 } else { MAX_BATCH }
+}
+
 /// Cuts a batch into what one launch multiplies each.
-pub fn cut_batch(batch: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..batch).step_by(MAX_BATCH).map(move |from| from..batch.min(from + MAX_BATCH))
+pub fn cut_batch(linear: &DeviceLinear, batch: usize) -> impl Iterator<Item = Range<usize>> {
+    let most = max_batch(linear);
+    (0..batch).step_by(most).map(move |from| from..batch.min(from + most))
 }
 
 /// What an instance in `kernels/decode.cu` or `kernels/gemm.cu` is made for.
@@ -49,7 +57,7 @@ const SHAPES: [Shape; 4] = [
     Shape { kernel: "rosaq_decode", batch: 8, rows: 128, units: 2, stages: 4, resident: 2 },
     Shape { kernel: "rosaq_gemm_32", batch: 32, rows: 256, units: 1, stages: 4, resident: 1 },
     Shape { kernel: "rosaq_gemm_64", batch: 64, rows: 256, units: 1, stages: 4, resident: 1 },
-    Shape { kernel: "rosaq_gemm_128", batch: 128, rows: 256, units: 1, stages: 2, resident: 1 },
+    Shape { kernel: "rosaq_gemm_128", batch: 128, rows: 256, units: 1, stages: 3, resident: 1 },
 ];
 /// Bytes of a unit's row of x: 128 f16 values.
 const X_ROW_BYTES: usize = 256;
@@ -59,10 +67,11 @@ const X_ROW_BYTES: usize = 256;
 /// K is split so that every multiprocessor has work, but no further than its steps.
 ///
 /// # Panics
-/// If `batch` is 0 or more than [`MAX_BATCH`].
+/// If `batch` is 0 or more than [`max_batch`].
 #[must_use]
 pub fn linear_plan(linear: &DeviceLinear, batch: usize, n_multiprocessors: usize) -> LinearPlan {
-    assert!((1..=MAX_BATCH).contains(&batch), "a batch of {batch}, expected 1 to {MAX_BATCH}");
+    let most = max_batch(linear);
+    assert!((1..=most).contains(&batch), "a batch of {batch}, expected 1 to {most}");
     let shape = SHAPES.iter().find(|shape| batch <= shape.batch).expect("the last shape fits");
     let tiles = linear.out_features.div_ceil(shape.rows);
     let n_steps: usize = linear.segments.iter().map(|s| s.n_units.div_ceil(shape.units)).sum();
@@ -102,13 +111,19 @@ mod tests {
     #[test]
     fn shared_memory_is_what_the_kernels_say() {
         let bytes = SHAPES.map(|shape| plan_of(shape, 1, 1).shared_bytes / 1024);
-        assert_eq!(bytes, [16, 32, 64, 64]);
+        assert_eq!(bytes, [16, 32, 64, 96]);
     }
 
     #[test]
     fn large_batches_are_cut() {
-        assert_eq!(cut_batch(130).collect::<Vec<_>>(), [0..128, 128..130]);
-        assert_eq!(cut_batch(5).next(), Some(0..5));
+        let of = |segments| DeviceLinear {
+            out_features: 1,
+            in_features: 1,
+            segments,
+            image: Vec::new(),
+        };
+        assert_eq!(cut_batch(&of(Vec::new()), 130).collect::<Vec<_>>(), [0..128, 128..130]);
+        assert_eq!(cut_batch(&of(Vec::new()), 5).next(), Some(0..5));
     }
 
     #[test]

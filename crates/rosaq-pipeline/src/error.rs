@@ -86,6 +86,9 @@ pub enum PipelineError {
     /// Packing.
     #[error(transparent)]
     Pack(#[from] PackError),
+    /// The machine has not what is asked of it.
+    #[error("{0}")]
+    Machine(String),
     /// The target exists and is something else.
     #[error("\"{}\" exists and {reason}; choose another `--out`{}", path.display(), if *replaceable { " or replace it with `--fresh`" } else { "" })]
     TargetExists {

@@ -70,7 +70,7 @@ pub use rosaq_tasks::{
 pub use tables::TableWidth;
 pub use task_columns::{TaskColumn, columns};
 pub use task_eval::{Keep, TaskJob, TaskQuestions, TaskScores};
-pub use threads::use_threads;
+pub use threads::on_threads;
 pub use throughput::{ThroughputJob, ThroughputRow, ThroughputSpeed, throughput};
 pub use tokens::source_tokenizer;
 pub use usage::{StageTime, Stopwatch, peak_rss_bytes};

@@ -12,7 +12,7 @@ pub enum Activations {
     /// As they are, f32.
     #[default]
     F32,
-    /// Rounded to eight bits where weights are codes, with a scale to each 32 channels or 64 of trellis codes. Several times as fast.
+    /// Rounded to eight bits where weights are codes, with a scale to each 32 channels or 128 of trellis codes. Several times as fast.
     Int8,
 }
 

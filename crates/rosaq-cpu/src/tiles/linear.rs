@@ -17,7 +17,7 @@ use crate::isa::Isa;
 ///
 /// It holds the codes, scales and zero points of a [`PackedLinear`] unchanged, in another order (and filled up to whole vectors of
 /// channels and whole tiles of rows). Activations are rounded to codes of eight bits, with a scale to each 32 channels of a group
-/// where they meet integer codes, and to each 64 where they meet trellis codes; those that meet f16 values are not rounded.
+/// where they meet integer codes, and to each 128 where they meet trellis codes; those that meet f16 values are not rounded.
 #[derive(Debug, Clone)]
 pub struct TiledLinear {
     /// Rows of the weight matrix.

@@ -17,10 +17,12 @@ pub(crate) struct KeysValues<'a> {
 /// [`crate::arch::attention::attend_token`]: rows are heads of keys and values, `out` holds those of all their query heads.
 pub(crate) struct AttentionRows;
 
-/// Query heads at most that read keys and values together.
+/// Query heads at most that read a head of keys or values together.
 const TOGETHER: usize = 4;
 /// Vectors of a value that are weighted side by side, which hides the latency of sums.
 const ABREAST: usize = 4;
+/// Tokens whose values stay in the first-level cache while all heads read them: memory is read from start to end.
+const BLOCK: usize = 16;
 
 impl<const L: usize> Kernel<L> for AttentionRows {
     type Segment<'a> = KeysValues<'a>;
@@ -35,26 +37,43 @@ impl<const L: usize> Kernel<L> for AttentionRows {
         out: &mut [f32],
     ) {
         let AttentionShape { n_heads, n_kv_heads, head_dim } = states.shape;
-        let shared = n_heads / n_kv_heads * head_dim;
-        let n_tokens = states.keys.len() / (n_kv_heads * head_dim);
-        let mut scores = vec![0.0_f32; TOGETHER * n_tokens];
-        let heads = query.chunks_exact(shared).zip(out.chunks_exact_mut(shared)).zip(kv_heads);
-        for ((query, out), kv_head) in heads {
-            let of_head = |all| Strided {
-                states: all,
-                width: n_kv_heads * head_dim,
-                first: kv_head * head_dim,
-            };
-            let states = [of_head(states.keys), of_head(states.values)];
-            let together = TOGETHER * head_dim;
-            for (query, out) in query.chunks(together).zip(out.chunks_mut(together)) {
-                let n = query.len() / head_dim;
-                let scores = &mut scores[..n * n_tokens];
-                match n {
-                    1 => attend::<V, L, 1>(isa, states, query, scores, out),
-                    2 => attend::<V, L, 2>(isa, states, query, scores, out),
-                    3 => attend::<V, L, 3>(isa, states, query, scores, out),
-                    _ => attend::<V, L, TOGETHER>(isa, states, query, scores, out),
+        let (group, width) = (n_heads / n_kv_heads, n_kv_heads * head_dim);
+        let n_tokens = states.keys.len() / width;
+        let mut scores = vec![0.0_f32; n_heads * n_tokens];
+        for token in 0..n_tokens {
+            let row = &states.keys[token * width..][..width];
+            for (kv_head, key) in kv_heads.clone().zip(row.chunks_exact(head_dim)) {
+                let first = kv_head * group;
+                for head in (first..first + group).step_by(TOGETHER) {
+                    let query = &query[head * head_dim..];
+                    let scores = &mut scores[head * n_tokens + token..];
+                    match (first + group - head).min(TOGETHER) {
+                        1 => score::<V, L, 1>(isa, key, query, n_tokens, scores),
+                        2 => score::<V, L, 2>(isa, key, query, n_tokens, scores),
+                        3 => score::<V, L, 3>(isa, key, query, n_tokens, scores),
+                        _ => score::<V, L, TOGETHER>(isa, key, query, n_tokens, scores),
+                    }
+                }
+            }
+        }
+        scores.chunks_exact_mut(n_tokens).for_each(softmax);
+        out.fill(0.0);
+        for start in (0..n_tokens).step_by(BLOCK) {
+            let tokens = start..n_tokens.min(start + BLOCK);
+            for kv_head in kv_heads.clone() {
+                let values =
+                    Strided { states: states.values, width, first: kv_head * head_dim, head_dim };
+                let first = kv_head * group;
+                for head in (first..first + group).step_by(TOGETHER) {
+                    let weights = Weights { of_heads: &scores[head * n_tokens..], n_tokens };
+                    let out = &mut out[head * head_dim..];
+                    let tokens = tokens.clone();
+                    match (first + group - head).min(TOGETHER) {
+                        1 => add::<V, L, 1>(isa, values, weights, tokens, out),
+                        2 => add::<V, L, 2>(isa, values, weights, tokens, out),
+                        3 => add::<V, L, 3>(isa, values, weights, tokens, out),
+                        _ => add::<V, L, TOGETHER>(isa, values, weights, tokens, out),
+                    }
                 }
             }
         }
@@ -67,60 +86,32 @@ struct Strided<'a> {
     states: &'a [f32],
     width: usize,
     first: usize,
+    head_dim: usize,
 }
 
 impl<'a> Strided<'a> {
     #[inline(always)]
-    fn row(self, token: usize, head_dim: usize) -> &'a [f32] {
-        &self.states[token * self.width + self.first..][..head_dim]
+    fn row(self, token: usize) -> &'a [f32] {
+        &self.states[token * self.width + self.first..][..self.head_dim]
     }
 }
 
-/// `H` query heads; `scores` `[H, tokens]` is room for what keys score.
-#[inline(always)]
-fn attend<V: Simd<L>, const L: usize, const H: usize>(
-    isa: V,
-    [keys, values]: [Strided<'_>; 2],
-    query: &[f32],
-    scores: &mut [f32],
-    out: &mut [f32],
-) {
-    let (head_dim, n_tokens) = (query.len() / H, scores.len() / H);
-    let scale = 1.0 / (head_dim as f32).sqrt();
-    for token in 0..n_tokens {
-        let dots = dots::<V, L, H>(isa, keys.row(token, head_dim), query);
-        for head in 0..H {
-            scores[head * n_tokens + token] = scale * dots[head];
-        }
-    }
-    scores.chunks_exact_mut(n_tokens).for_each(softmax);
-    let mut channel = 0;
-    while channel + ABREAST * L <= head_dim {
-        weighted::<V, L, H, ABREAST>(isa, values, (channel, head_dim), scores, out);
-        channel += ABREAST * L;
-    }
-    while channel + L <= head_dim {
-        weighted::<V, L, H, 1>(isa, values, (channel, head_dim), scores, out);
-        channel += L;
-    }
-    for (out, weights) in out.chunks_exact_mut(head_dim).zip(scores.chunks_exact(n_tokens)) {
-        let out = &mut out[channel..];
-        out.fill(0.0);
-        for (token, weight) in weights.iter().enumerate() {
-            for (out, value) in out.iter_mut().zip(&values.row(token, head_dim)[channel..]) {
-                *out += weight * value;
-            }
-        }
-    }
+/// What tokens weigh for some heads, `[heads, n_tokens]`.
+#[derive(Clone, Copy)]
+struct Weights<'a> {
+    of_heads: &'a [f32],
+    n_tokens: usize,
 }
 
-/// The products of one key with `H` queries.
+/// What one key scores with `H` queries, `stride` apart.
 #[inline(always)]
-fn dots<V: Simd<L>, const L: usize, const H: usize>(
+fn score<V: Simd<L>, const L: usize, const H: usize>(
     isa: V,
     key: &[f32],
     query: &[f32],
-) -> [f32; H] {
+    stride: usize,
+    scores: &mut [f32],
+) {
     let mut sums = [isa.splat(0.0); H];
     let (vectors, rest) = key.as_chunks::<L>();
     for (idx, vector) in vectors.iter().enumerate() {
@@ -130,43 +121,78 @@ fn dots<V: Simd<L>, const L: usize, const H: usize>(
             sums[head] = isa.mul_add(vector, isa.load(query), sums[head]);
         }
     }
-    let mut dots = [0.0; H];
+    let scale = 1.0 / (key.len() as f32).sqrt();
     for head in 0..H {
-        dots[head] = isa.sum_lanes(sums[head]);
+        let mut dot = isa.sum_lanes(sums[head]);
         let query = &query[head * key.len() + vectors.len() * L..];
         for (key, query) in rest.iter().zip(query) {
-            dots[head] += key * query;
+            dot += key * query;
         }
+        scores[head * stride] = scale * dot;
     }
-    dots
 }
 
-/// `N` vectors of values from `channel` on, weighted for `H` heads.
+/// Adds some tokens' values, weighted for `H` heads, to `out`.
 #[inline(always)]
-fn weighted<V: Simd<L>, const L: usize, const H: usize, const N: usize>(
+fn add<V: Simd<L>, const L: usize, const H: usize>(
     isa: V,
     values: Strided<'_>,
-    (channel, head_dim): (usize, usize),
-    weights: &[f32],
+    weights: Weights<'_>,
+    tokens: Range<usize>,
     out: &mut [f32],
 ) {
-    let n_tokens = weights.len() / H;
+    let head_dim = values.head_dim;
+    let mut channel = 0;
+    while channel + ABREAST * L <= head_dim {
+        add_vectors::<V, L, H, ABREAST>(isa, (values, channel), weights, tokens.clone(), out);
+        channel += ABREAST * L;
+    }
+    while channel + L <= head_dim {
+        add_vectors::<V, L, H, 1>(isa, (values, channel), weights, tokens.clone(), out);
+        channel += L;
+    }
+    for (head, out) in out.chunks_exact_mut(head_dim).take(H).enumerate() {
+        for token in tokens.clone() {
+            let weight = weights.of_heads[head * weights.n_tokens + token];
+            for (out, value) in out[channel..].iter_mut().zip(&values.row(token)[channel..]) {
+                *out += weight * value;
+            }
+        }
+    }
+}
+
+/// [`add`] for `N` vectors of channels.
+#[inline(always)]
+fn add_vectors<V: Simd<L>, const L: usize, const H: usize, const N: usize>(
+    isa: V,
+    (values, channel): (Strided<'_>, usize),
+    weights: Weights<'_>,
+    tokens: Range<usize>,
+    out: &mut [f32],
+) {
     let mut sums = [[isa.splat(0.0); N]; H];
-    for token in 0..n_tokens {
-        let row = values.row(token, head_dim)[channel..].as_chunks::<L>().0;
+    for head in 0..H {
+        let out = out[head * values.head_dim + channel..].as_chunks::<L>().0;
+        for n in 0..N {
+            sums[head][n] = isa.load(&out[n]);
+        }
+    }
+    for token in tokens {
+        let row = values.row(token)[channel..].as_chunks::<L>().0;
         let mut vectors = [isa.splat(0.0); N];
         for n in 0..N {
             vectors[n] = isa.load(&row[n]);
+            isa.prefetch(row[n].as_ptr().wrapping_add(BLOCK * values.width).cast());
         }
-        for head in 0..H {
-            let weight = isa.splat(weights[head * n_tokens + token]);
-            for n in 0..N {
-                sums[head][n] = isa.mul_add(weight, vectors[n], sums[head][n]);
+        for (head, sums) in sums.iter_mut().enumerate() {
+            let weight = isa.splat(weights.of_heads[head * weights.n_tokens + token]);
+            for (sum, &vector) in sums.iter_mut().zip(&vectors) {
+                *sum = isa.mul_add(weight, vector, *sum);
             }
         }
     }
     for head in 0..H {
-        let out = out[head * head_dim + channel..].as_chunks_mut::<L>().0;
+        let out = out[head * values.head_dim + channel..].as_chunks_mut::<L>().0;
         for n in 0..N {
             isa.store(&mut out[n], sums[head][n]);
         }
