@@ -9,13 +9,39 @@ pub(crate) struct Source {
     pub(crate) name: &'static str,
     pub(crate) ptx: &'static str,
     /// How its kernels' names begin.
-    kernels: &'static str,
+    kernels: &'static [&'static str],
 }
 
 /// All of it.
-pub(crate) const SOURCES: [Source; 2] = [
-    Source { name: "decode", ptx: DECODE_PTX, kernels: "rosaq_decode" },
-    Source { name: "gemm", ptx: GEMM_PTX, kernels: "rosaq_gemm_" },
+pub(crate) const SOURCES: [Source; 8] = [
+    Source { name: "decode", ptx: DECODE_PTX, kernels: &["rosaq_decode"] },
+    Source { name: "gemm", ptx: GEMM_PTX, kernels: &["rosaq_gemm_"] },
+    Source {
+        name: "rms_norm",
+        ptx: include_str!("../ptx/rms_norm.ptx"),
+        kernels: &["rosaq_rms_norm", "rosaq_head_norm"],
+    },
+    Source { name: "rope", ptx: include_str!("../ptx/rope.ptx"), kernels: &["rosaq_rope"] },
+    Source {
+        name: "silu_mul",
+        ptx: include_str!("../ptx/silu_mul.ptx"),
+        kernels: &["rosaq_silu_mul"],
+    },
+    Source {
+        name: "hadamard",
+        ptx: include_str!("../ptx/hadamard.ptx"),
+        kernels: &["rosaq_hadamard"],
+    },
+    Source {
+        name: "rows",
+        ptx: include_str!("../ptx/rows.ptx"),
+        kernels: &["rosaq_add_bias", "rosaq_gather_", "rosaq_scatter_", "rosaq_round_"],
+    },
+    Source {
+        name: "attention_decode",
+        ptx: include_str!("../ptx/attention_decode.ptx"),
+        kernels: &["rosaq_attention_"],
+    },
 ];
 
 /// The index in [`SOURCES`] of the source that holds a kernel.
@@ -23,7 +49,9 @@ pub(crate) const SOURCES: [Source; 2] = [
 /// # Panics
 /// If none does; names of kernels are this crate's own.
 pub(crate) fn source_of(kernel: &str) -> usize {
-    let found = SOURCES.iter().position(|source| kernel.starts_with(source.kernels));
+    let found = SOURCES
+        .iter()
+        .position(|source| source.kernels.iter().any(|name| kernel.starts_with(name)));
     found.expect("every kernel that is launched has a source")
 }
 
@@ -34,9 +62,14 @@ mod tests {
 
     #[test]
     fn sources_hold_the_kernels_that_they_are_found_by() {
-        for kernel in ["rosaq_decode", "rosaq_gemm_32", "rosaq_gemm_64", "rosaq_gemm_128"] {
-            let source = SOURCES[source_of(kernel)];
-            assert!(parameters(source.ptx, kernel).is_some(), "{kernel} in {}", source.name);
+        for (idx, source) in SOURCES.iter().enumerate() {
+            assert!(source.ptx.starts_with(".version 7.4\n.target sm_80\n"), "{}", source.name);
+            let entries =
+                source.ptx.lines().filter_map(|line| line.strip_prefix(".visible .entry "));
+            for kernel in entries.map(|rest| rest.trim_end_matches('(')) {
+                assert_eq!(source_of(kernel), idx, "{kernel} in {}", source.name);
+                assert!(parameters(source.ptx, kernel).is_some(), "{kernel} in {}", source.name);
+            }
         }
     }
 }

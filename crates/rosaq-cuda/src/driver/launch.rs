@@ -16,7 +16,6 @@ const PLAIN_SHARED_BYTES: u32 = 48 << 10;
 pub(crate) enum Argument {
     Address(u64),
     Word(u32),
-    #[expect(dead_code, reason = "no kernel with a wrapper takes one yet")]
     Float(f32),
 }
 
