@@ -3,6 +3,7 @@
 //! Minimal bytes are those of x, of y and of the image without the table of segments, each once. Unique bytes
 //! are sectors of 32 bytes that were touched at all: what DRAM delivers. Requested bytes are sectors of all
 //! requests: what the second-level cache delivers.
+#![allow(clippy::print_stdout, reason = "figures for who asks with --nocapture")]
 
 mod support;
 

@@ -73,7 +73,7 @@ impl Case {
         self
     }
 
-    pub fn to_f32(mut self) -> Self {
+    pub fn with_f32_sums(mut self) -> Self {
         self.y_is_f32 = true;
         self
     }

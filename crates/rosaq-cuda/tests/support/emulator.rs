@@ -85,8 +85,7 @@ fn launch_part(
     let mut memory = Memory::default();
     let mut allocate = |bytes: usize| memory.allocate(bytes).expect("room");
     let y_bytes = batch * linear.out_features * if case.y_is_f32 { 4 } else { 2 };
-    let (image, x_at, y) =
-        (allocate(linear.image.len()), allocate(2 * x.len()), allocate(y_bytes));
+    let (image, x_at, y) = (allocate(linear.image.len()), allocate(2 * x.len()), allocate(y_bytes));
     let (partials, tickets) = (allocate(4 * plan.n_partials), allocate(4 * plan.n_tickets));
     let x: Vec<u8> = x.iter().flat_map(|x| x.to_le_bytes()).collect();
     for (at, bytes) in [

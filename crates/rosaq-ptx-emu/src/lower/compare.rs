@@ -84,6 +84,11 @@ macro_rules! float_comparisons {
     };
 }
 
+#[allow(
+    clippy::double_comparisons,
+    clippy::neg_cmp_op_on_partial_ord,
+    reason = "NaN makes every ordered relation false and every unordered one true"
+)]
 fn compare_f32(relation: &str, flushes: bool) -> Option<CompareFn> {
     Some(if flushes {
         float_comparisons!(relation, f32, flush)
@@ -92,11 +97,21 @@ fn compare_f32(relation: &str, flushes: bool) -> Option<CompareFn> {
     })
 }
 
+#[allow(
+    clippy::double_comparisons,
+    clippy::neg_cmp_op_on_partial_ord,
+    reason = "NaN makes every ordered relation false and every unordered one true"
+)]
 fn compare_f64(relation: &str) -> Option<CompareFn> {
     Some(float_comparisons!(relation, f64, std::convert::identity))
 }
 
 /// The same of two values.
+#[allow(
+    clippy::double_comparisons,
+    clippy::neg_cmp_op_on_partial_ord,
+    reason = "NaN makes every ordered relation false and every unordered one true"
+)]
 pub(super) fn float_relation(relation: &str) -> Option<fn(f32, f32) -> bool> {
     Some(match relation {
         "eq" => |a, b| a == b,

@@ -256,7 +256,7 @@ fn field(a: u64, at: u32, n: u32, bits: u32, is_signed: bool) -> u64 {
 pub(super) fn insert(ty: Type) -> Option<MapFn> {
     Some(match ty {
         Type::B32 => {
-            map4!(u32, |a, b, at, n| { put_field(u64::from(a), u64::from(b), at, n) as u32 })
+            map4!(u32, |a, b, at, n| put_field(u64::from(a), u64::from(b), at, n) as u32)
         }
         Type::B64 => map4!(u64, |a, b, at, n| put_field(a, b, at, n)),
         _ => return None,
@@ -285,7 +285,7 @@ pub(super) fn permute(mode: Option<&str>) -> Option<MapFn> {
         Some("ecl") => map3!(u32, u32, |a, b, c| bytes(a, b, [0, 1, 2, 3].map(|i| i.max(c & 3)))),
         Some("ecr") => map3!(u32, u32, |a, b, c| bytes(a, b, [0, 1, 2, 3].map(|i| i.min(c & 3)))),
         Some("rc16") => {
-            map3!(u32, u32, |a, b, c| { bytes(a, b, [0, 1, 0, 1].map(|i| i + 2 * (c & 1))) })
+            map3!(u32, u32, |a, b, c| bytes(a, b, [0, 1, 0, 1].map(|i| i + 2 * (c & 1))))
         }
         _ => return None,
     })
