@@ -5,5 +5,5 @@ mod cases;
 mod emulator;
 pub mod patch;
 
-pub use cases::{Case, codebook, trellis};
+pub use cases::{Case, Random, codebook, trellis};
 pub use emulator::{Outcome, run, run_seeded, run_text};
