@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod arch;
+mod awake;
 pub mod bench;
 mod dispatch;
 mod gemm;
@@ -12,6 +13,7 @@ mod tiles;
 mod trellis;
 
 pub use arch::attention::AttentionShape;
+pub use awake::keep_awake;
 pub use dispatch::{attend_token, silu_mul, silu_mul_backward, softmax, walsh_hadamard};
 pub use gemm::{gemm, gemm_with};
 pub use gemv::{gemv, gemv_with};

@@ -224,6 +224,18 @@ impl Model {
         tokens: &[&[u32]],
         cache: &mut KvCache,
     ) -> Result<Matrix, RuntimeError> {
+        let n_tokens: usize = tokens.iter().map(|tokens| tokens.len()).sum();
+        if n_tokens > FEW_TOKENS {
+            return self.next_logits_of(tokens, cache);
+        }
+        rosaq_cpu::keep_awake(|| self.next_logits_of(tokens, cache))
+    }
+
+    fn next_logits_of(
+        &self,
+        tokens: &[&[u32]],
+        cache: &mut KvCache,
+    ) -> Result<Matrix, RuntimeError> {
         let hidden = self.decode_hidden(tokens, cache)?;
         let d = self.config.hidden_size;
         let (mut last, mut end) = (Vec::with_capacity(tokens.len() * d), 0);
@@ -262,6 +274,9 @@ impl Model {
         Ok(hidden)
     }
 }
+
+/// Up to so many tokens, products are so short that threads are kept awake between them.
+const FEW_TOKENS: usize = 16;
 
 /// One layer's pass over many sequences, in batches of bounded size.
 #[derive(Debug, Clone, Copy)]

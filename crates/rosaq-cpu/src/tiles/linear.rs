@@ -11,6 +11,7 @@ use crate::arch::generic::{ByteSimd, add_f16_tiles, add_int_tiles, add_trellis_t
 use crate::arch::plain_bytes::PlainBytes;
 #[cfg(target_arch = "x86_64")]
 use crate::arch::x86_64::{avx2::Avx2, avx512_vnni::Avx512Vnni};
+use crate::awake::threads_are_awake;
 use crate::isa::Isa;
 
 /// A linear whose segments are f16, integer codes or trellis codes into two added tables, laid out for products with activations of eight bits.
@@ -47,8 +48,10 @@ struct Segments<const L: usize> {
 /// beside it, so this affects speed alone.
 const TASK_ROWS: usize = 96;
 
-/// Multiplications below which waking other threads costs more than it saves (some 20 microseconds of work on one thread).
+/// Multiplications below which waking other threads costs more than it saves (some 20 microseconds of work on one thread), and
+/// those below which sharing with threads that are awake does.
 const PARALLEL_PRODUCTS: usize = 1 << 20;
+const PARALLEL_PRODUCTS_AWAKE: usize = 1 << 16;
 
 impl TiledLinear {
     /// `linear` laid out for this processor; `None` if it has segments of codebooks or of other trellis codes.
@@ -179,14 +182,18 @@ impl<const L: usize> Segments<L> {
                 gather(scratch, y.as_mut().subrows_mut(start, n));
             }
         };
-        if n_out * n_in * n_tokens < PARALLEL_PRODUCTS || rayon::current_num_threads() == 1 {
+        let least = if threads_are_awake() { PARALLEL_PRODUCTS_AWAKE } else { PARALLEL_PRODUCTS };
+        if n_out * n_in * n_tokens < least || rayon::current_num_threads() == 1 {
             let mut scratch = Vec::new();
             for (idx, start) in (0..n_out).step_by(TASK_ROWS).enumerate() {
                 let n = TASK_ROWS.min(n_out - start);
                 task(&mut scratch, (idx, y.as_mut().subcols_mut(start, n)));
             }
         } else {
-            y.par_col_chunks_mut(TASK_ROWS).enumerate().for_each_init(Vec::new, task);
+            // Few large shares: handing one over costs as much as the product of a small one.
+            let shares = n_out.div_ceil(TASK_ROWS).div_ceil(2 * rayon::current_num_threads());
+            let tasks = y.par_col_chunks_mut(TASK_ROWS).enumerate();
+            tasks.with_min_len(shares).for_each_init(Vec::new, task);
         }
     }
 
