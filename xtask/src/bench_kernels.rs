@@ -12,7 +12,9 @@ pub(crate) fn run(flags: &BenchFlags) -> anyhow::Result<Outcome> {
     let &[out_features, in_features] = flags.shape.as_slice() else {
         bail!("`--shape` wants two numbers, such as 4096x4096");
     };
-    let Backend::Cpu = flags.backend;
+    if let Backend::Emulated = flags.backend {
+        return crate::bench_emulated::run(flags, [out_features, in_features]);
+    }
     let bench = bench_kernels(out_features, in_features, &flags.bits, flags.group_size)?;
     if flags.output.json {
         print_json(&json!({

@@ -218,6 +218,8 @@ pub(crate) struct VerifyFlags {
 pub(crate) enum Backend {
     /// Scalar and the vector units of this processor
     Cpu,
+    /// The CUDA kernels on an emulator: counts, and bounds from data sheets
+    Emulated,
 }
 
 #[derive(Debug, Args)]

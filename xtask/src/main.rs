@@ -1,5 +1,6 @@
 //! The command line of rosaq: `cargo xtask <command>`.
 
+mod bench_emulated;
 mod bench_kernels;
 mod command_flags;
 mod compare;

@@ -7,12 +7,11 @@
 
 #[path = "support/driver.rs"]
 mod driver;
-mod support;
 
 use half::f16;
 use rosaq_cuda::{CudaDevice, CudaLinear, DeviceRows, HeadShape, Rows, TokenPlace, Workspace};
+use rosaq_cuda_metrics::{Case, Random, codebook, trellis};
 use rosaq_pack::{Bits, Segment};
-use support::{Case, Random, codebook, trellis};
 
 /// Largest relative error, `norm(found - expected) / norm(expected)`.
 const TOLERANCE: f64 = 5e-4;

@@ -4,17 +4,16 @@
 //! from integers in groups of 128 to f32.
 #![allow(clippy::print_stdout, reason = "figures for who asks with --nocapture")]
 
-mod support;
-
+use rosaq_cuda_metrics::{Case, codebook, trellis};
 use rosaq_pack::{Bits, Segment};
-use support::{Case, codebook, trellis};
 
 /// Largest relative error, `norm(found - expected) / norm(expected)`.
 const TOLERANCE: f64 = 1e-3;
 
 #[track_caller]
 fn check(case: &Case) {
-    let outcome = support::run(case).unwrap_or_else(|fault| panic!("{}: {fault}", case.name));
+    let outcome =
+        rosaq_cuda_metrics::run(case).unwrap_or_else(|fault| panic!("{}: {fault}", case.name));
     let error = case.relative_error(&outcome.y);
     println!("{}: {error:.1e}", case.name);
     assert!(error < TOLERANCE, "{}: relative error {error:.2e}", case.name);
@@ -97,7 +96,9 @@ fn splits_of_k_do_not_depend_on_which_comes_last() {
     let case =
         Case::new(130, &[Segment::asymmetric(1280, Bits::FOUR, 128)], 8).splits(5).with_f32_sums();
     let found: Vec<Vec<f32>> = (0..4)
-        .map(|seed| support::run_seeded(&case, seed).unwrap_or_else(|fault| panic!("{fault}")).y)
+        .map(|seed| {
+            rosaq_cuda_metrics::run_seeded(&case, seed).unwrap_or_else(|fault| panic!("{fault}")).y
+        })
         .collect();
     assert!(found.windows(2).all(|pair| pair[0] == pair[1]), "results differ by order");
 }

@@ -5,15 +5,14 @@
 //! requests: what the second-level cache delivers.
 #![allow(clippy::print_stdout, reason = "figures for who asks with --nocapture")]
 
-mod support;
-
+use rosaq_cuda_metrics::{Case, Outcome, trellis};
 use rosaq_pack::{Bits, Segment};
-use support::{Case, Outcome, trellis};
 
 /// A product large enough that edges do not count: 512 x 1024.
 fn run(bits: Bits, batch: usize) -> (Case, Outcome) {
     let case = Case::new(512, &[Segment::asymmetric(1024, bits, 128)], batch);
-    let outcome = support::run(&case).unwrap_or_else(|fault| panic!("{}: {fault}", case.name));
+    let outcome =
+        rosaq_cuda_metrics::run(&case).unwrap_or_else(|fault| panic!("{}: {fault}", case.name));
     assert!(case.relative_error(&outcome.y) < 1e-3);
     (case, outcome)
 }
@@ -56,7 +55,8 @@ fn ldmatrix_has_no_bank_conflicts() {
 #[test]
 fn look_ups_of_states_queue_up() {
     let case = Case::new(128, &[trellis(512, 3, 512)], 1);
-    let outcome = support::run(&case).unwrap_or_else(|fault| panic!("{}: {fault}", case.name));
+    let outcome =
+        rosaq_cuda_metrics::run(&case).unwrap_or_else(|fault| panic!("{}: {fault}", case.name));
     let waves = outcome.waves_of_shared_loads();
     println!("{}: {waves:.2} wavefronts a look-up", case.name);
     assert!((1.0..4.5).contains(&waves), "{waves:.2}");

@@ -4,9 +4,9 @@
 
 mod support;
 
+use rosaq_cuda_metrics::{Case, codebook, trellis};
 use rosaq_pack::{Bits, Segment};
 use support::patch::Text;
-use support::{Case, codebook, trellis};
 
 /// How a defect was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ fn four_bits() -> Case {
 }
 
 fn look(case: &Case, text: &Text) -> (Seen, String) {
-    match support::run_text(case, text, 1) {
+    match rosaq_cuda_metrics::run_text(case, &text.0, 1) {
         Err(fault) => (Seen::Fault, fault.to_string()),
         Ok(outcome) => {
             let error = case.relative_error(&outcome.y);

@@ -7,9 +7,12 @@ use rosaq_pack::device::{DeviceLinear, DeviceSegment};
 use rosaq_pack::{Bits, PackedLinear, PackedLinearBuilder, Segment, SegmentKind, SegmentValues};
 
 /// Numbers that follow from a seed.
+#[derive(Debug)]
 pub struct Random(u64);
 
 impl Random {
+    /// Numbers from `seed`.
+    #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(2).wrapping_add(1))
     }
@@ -28,15 +31,21 @@ impl Random {
 }
 
 /// A product to be computed.
+#[derive(Debug)]
 pub struct Case {
+    /// What it is, in words.
     pub name: String,
+    /// The weights, `[out, in]`.
     pub linear: DeviceLinear,
+    /// Rows of x.
     pub batch: usize,
     /// Parts that K is split into.
     pub splits: usize,
+    /// Sums go to y as they are, not rounded to f16.
     pub y_is_f32: bool,
     /// `[batch, x_stride]`; NaN beyond the channels, which kernels must not use.
     pub x: Vec<f16>,
+    /// Values from a row of x to the next.
     pub x_stride: usize,
     /// `[batch, out]` in f64.
     pub expected: Vec<f64>,
@@ -44,6 +53,10 @@ pub struct Case {
 
 impl Case {
     /// A linear of these segments, with everything in it at random.
+    ///
+    /// # Panics
+    /// If no kernel reads such segments.
+    #[must_use]
     pub fn new(out_features: usize, segments: &[Segment], batch: usize) -> Self {
         let mut random = Random::new(out_features as u64 * 131 + batch as u64);
         let linear = linear(out_features, segments, &mut random);
@@ -67,18 +80,29 @@ impl Case {
         }
     }
 
+    /// The same with K split into `splits`.
+    #[must_use]
     pub fn splits(mut self, splits: usize) -> Self {
         self.splits = splits;
         self.name += &format!(", {splits} splits");
         self
     }
 
+    /// The same with results of f32.
+    #[must_use]
     pub fn with_f32_sums(mut self) -> Self {
         self.y_is_f32 = true;
         self
     }
 
+    /// Weights.
+    #[must_use]
+    pub fn n_weights(&self) -> usize {
+        self.linear.out_features * self.linear.in_features
+    }
+
     /// Bytes of x, y and the image without its table of segments, each once.
+    #[must_use]
     pub fn minimal_bytes(&self) -> usize {
         let table = self.linear.segments.len() * DeviceSegment::BYTES;
         let y = self.expected.len() * if self.y_is_f32 { 4 } else { 2 };
@@ -86,6 +110,10 @@ impl Case {
     }
 
     /// `norm(found - expected) / norm(expected)`.
+    ///
+    /// # Panics
+    /// If `found` is not `[batch, out]`.
+    #[must_use]
     pub fn relative_error(&self, found: &[f32]) -> f64 {
         assert_eq!(found.len(), self.expected.len(), "{}", self.name);
         let pairs = || found.iter().zip(&self.expected);
@@ -111,11 +139,16 @@ fn name_of(segment: &Segment) -> String {
 const TABLES: [usize; 6] = [4, 8, 16, 128, 256, 4096];
 
 /// A codebook segment into the table of its width.
+#[must_use]
 pub fn codebook(channels: usize, bits: Bits, group_size: usize) -> Segment {
     Segment::codebook(channels, bits, u32::from(bits.get()) - 2, group_size)
 }
 
 /// A trellis segment as the method `spectral` makes it: a window of 12, two added tables.
+///
+/// # Panics
+/// If there is no such width.
+#[must_use]
 pub fn trellis(channels: usize, bits: u8, group_size: usize) -> Segment {
     let bits = Bits::try_from(bits).expect("a legal width");
     Segment::trellis(channels, bits, 12, 3, group_size)
@@ -149,8 +182,11 @@ fn product(linear: &PackedLinear, x: &[f16], x_stride: usize) -> Vec<f64> {
     let n = linear.in_features;
     let mut weight = vec![0.0; linear.out_features * n];
     linear.dequantize_rows_into(0..linear.out_features, &mut weight);
-    let dot = |x: &[f16], w: &[f32]| -> f64 {
-        x.iter().zip(w).map(|(x, &w)| x.to_f64() * f64::from(w)).sum()
+    let dot =
+        |x: &[f64], w: &[f32]| -> f64 { x.iter().zip(w).map(|(x, &w)| x * f64::from(w)).sum() };
+    let products = |x: &[f16]| -> Vec<f64> {
+        let x: Vec<f64> = x[..n].iter().map(|x| x.to_f64()).collect();
+        weight.chunks_exact(n).map(|w| dot(&x, w)).collect()
     };
-    x.chunks_exact(x_stride).flat_map(|x| weight.chunks_exact(n).map(move |w| dot(x, w))).collect()
+    x.chunks_exact(x_stride).flat_map(products).collect()
 }

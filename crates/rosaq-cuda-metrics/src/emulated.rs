@@ -5,49 +5,72 @@ use std::sync::OnceLock;
 use rosaq_cuda::{DECODE_PTX, GEMM_PTX, THREADS, cut_batch, linear_plan};
 use rosaq_ptx_emu::{Counters, Fault, Launch, Memory, Module, Params};
 
-use super::Case;
-use super::patch::Text;
+use crate::Case;
 
 /// What a product came to.
+#[derive(Debug)]
 pub struct Outcome {
     /// `[batch, out]`
     pub y: Vec<f32>,
+    /// The launches left their tickets as they found them.
     pub tickets_are_zero: bool,
     counters: Counters,
 }
 
 impl Outcome {
-    /// In the mean of all `ldmatrix`.
+    /// Wavefronts of an `ldmatrix`, in the mean.
+    #[must_use]
     pub fn waves_of_ldmatrix(&self) -> f64 {
         self.counters.matrix_loads.per_request()
     }
 
-    /// In the mean of all loads from shared memory.
+    /// Wavefronts of a load from shared memory, in the mean.
+    #[must_use]
     pub fn waves_of_shared_loads(&self) -> f64 {
         self.counters.shared_loads.per_request()
     }
 
     /// Bytes used of the sectors that loads of weights ask for.
+    #[must_use]
     pub fn useful_part_of_weights(&self) -> f64 {
         let loads = &self.counters.streamed_loads;
         loads.bytes as f64 / (loads.sectors * 32) as f64
     }
 
-    pub fn unique_bytes(&self) -> u64 {
+    /// Bytes of sectors that were touched at all, the table of segments aside: what DRAM delivers.
+    #[must_use]
+    pub const fn unique_bytes(&self) -> u64 {
         self.counters.unique_bytes
     }
 
-    pub fn requested_bytes(&self) -> u64 {
+    /// Bytes of the sectors of all requests: what the second-level cache delivers.
+    #[must_use]
+    pub const fn requested_bytes(&self) -> u64 {
         self.counters.requested_bytes()
+    }
+
+    /// Instructions of warps.
+    #[must_use]
+    pub fn instructions(&self) -> u64 {
+        self.counters.all_instructions()
     }
 }
 
-/// With blocks and warps in order.
+/// Runs the product with blocks and warps in order.
+///
+/// # Errors
+/// What a kernel did that it must not.
 pub fn run(case: &Case) -> Result<Outcome, Fault> {
     run_seeded(case, 0)
 }
 
-/// With blocks and warps taking turns at random.
+/// Runs the product with blocks and warps taking turns at random.
+///
+/// # Errors
+/// As [`run`].
+///
+/// # Panics
+/// If the committed PTX is beyond what the emulator reads.
 pub fn run_seeded(case: &Case, seed: u64) -> Result<Outcome, Fault> {
     static MODULES: OnceLock<[Module; 2]> = OnceLock::new();
     let parse = |text| Module::parse(text).unwrap_or_else(|error| panic!("{error}"));
@@ -55,9 +78,15 @@ pub fn run_seeded(case: &Case, seed: u64) -> Result<Outcome, Fault> {
     launch(case, modules, seed)
 }
 
-/// With a text in place of the decode kernel's.
-pub fn run_text(case: &Case, text: &Text, seed: u64) -> Result<Outcome, Fault> {
-    let module = Module::parse(&text.0).unwrap_or_else(|error| panic!("{error}"));
+/// Runs the product with another text in place of the decode kernel's.
+///
+/// # Errors
+/// As [`run`].
+///
+/// # Panics
+/// If the text is beyond what the emulator reads, or has no such kernel.
+pub fn run_text(case: &Case, ptx: &str, seed: u64) -> Result<Outcome, Fault> {
+    let module = Module::parse(ptx).unwrap_or_else(|error| panic!("{error}"));
     launch(case, &[module], seed)
 }
 

@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod case;
+mod counts;
+mod emulated;
+mod roofline;
+
+pub use case::{Case, Random, codebook, trellis};
+pub use counts::{Counts, MetricsError};
+pub use emulated::{Outcome, run, run_seeded, run_text};
+pub use roofline::{Bound, DEVICES, Device, Prediction, predict};
