@@ -12,8 +12,13 @@ pub(crate) fn run(flags: &BenchFlags) -> anyhow::Result<Outcome> {
     let &[out_features, in_features] = flags.shape.as_slice() else {
         bail!("`--shape` wants two numbers, such as 4096x4096");
     };
-    if let Backend::Emulated = flags.backend {
-        return crate::bench_emulated::run(flags, [out_features, in_features]);
+    match flags.backend {
+        Backend::Cpu => {}
+        Backend::Emulated => return crate::bench_emulated::run(flags, [out_features, in_features]),
+        #[cfg(feature = "cuda")]
+        Backend::Cuda => return crate::bench_cuda::run(flags, [out_features, in_features]),
+        #[cfg(not(feature = "cuda"))]
+        Backend::Cuda => return Err(rosaq_pipeline::PipelineError::NoCuda.into()),
     }
     let bench = bench_kernels(out_features, in_features, &flags.bits, flags.group_size)?;
     if flags.output.json {

@@ -8,7 +8,7 @@ use crate::flags::{
     CalibrationFlags, MethodFlags, ModelFlags, OutputFlags, PresetName, TableName, TaskFlags,
     TextFlags, parse_bits, parse_group_size, parse_target_bits,
 };
-use crate::run_flags::ActivationForm;
+use crate::run_flags::{ActivationForm, PlaceFlags};
 
 #[derive(Debug, Args)]
 pub(crate) struct QuantizeFlags {
@@ -78,9 +78,11 @@ pub(crate) struct EvalFlags {
     pub(crate) max_ppl_increase: Option<f64>,
     #[command(flatten)]
     pub(crate) tasks: TaskFlags,
-    /// How activations meet the weights of a rosaq checkpoint
+    /// How activations meet the weights of a rosaq checkpoint on the processor
     #[arg(long, value_name = "FORM", default_value = "f32")]
     pub(crate) activations: ActivationForm,
+    #[command(flatten)]
+    pub(crate) place: PlaceFlags,
     /// Write each question with the log-likelihoods of its choices, one JSON object a line
     #[arg(long, value_name = "FILE.jsonl", requires = "data")]
     pub(crate) samples: Option<PathBuf>,
@@ -218,6 +220,8 @@ pub(crate) struct VerifyFlags {
 pub(crate) enum Backend {
     /// Scalar and the vector units of this processor
     Cpu,
+    /// The CUDA kernels on a device, in programs built with `--features cuda`
+    Cuda,
     /// The CUDA kernels on an emulator: counts, and bounds from data sheets
     Emulated,
 }
@@ -227,6 +231,9 @@ pub(crate) struct BenchFlags {
     /// Which kernels
     #[arg(long, default_value = "cpu")]
     pub(crate) backend: Backend,
+    /// Which CUDA device, counted from 0
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) device: usize,
     /// Code widths, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "2,3,4,8", value_parser = parse_bits)]
     pub(crate) bits: Vec<u8>,

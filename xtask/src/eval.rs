@@ -12,10 +12,11 @@ use crate::tasks;
 pub(crate) fn run(flags: &EvalFlags) -> anyhow::Result<Outcome> {
     let progress = Progress::detect();
     let path = flags.model.path();
+    let place = flags.place.open(flags.activations)?;
     if let Some(job) = flags.tasks.job(flags.text.context)? {
-        return tasks::run(flags, &path, &job, progress);
+        return tasks::run(flags, (&path, &place), &job, progress);
     }
-    let model = EvalModel::open_with(&path, flags.activations.into())?;
+    let model = EvalModel::open_on(&path, &place)?;
     let tokens = model.tokens(&flags.text.text())?;
     let reference = match &flags.reference {
         Some(reference) => {

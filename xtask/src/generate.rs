@@ -18,7 +18,8 @@ pub(crate) fn run(flags: &GenerateFlags) -> anyhow::Result<Outcome> {
         min_p: flags.min_p,
         seed: flags.seed,
     })?;
-    let model = TextModel::open(&flags.model.path(), flags.activations.into())?;
+    let place = flags.place.open(flags.activations)?;
+    let model = TextModel::open(&flags.model.path(), &place)?;
     let prompt = match flags.chat {
         true => model.chat(&messages(flags))?,
         false => model.prompt(&flags.prompt)?,

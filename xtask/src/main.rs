@@ -1,5 +1,7 @@
 //! The command line of rosaq: `cargo xtask <command>`.
 
+#[cfg(feature = "cuda")]
+mod bench_cuda;
 mod bench_emulated;
 mod bench_kernels;
 mod command_flags;

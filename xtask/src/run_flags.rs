@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use rosaq_pipeline::Activations;
+use rosaq_pipeline::{Activations, PipelineError, Place};
 
 use crate::flags::{ModelFlags, OutputFlags, parse_count};
 
@@ -44,11 +44,42 @@ pub(crate) struct GenerateFlags {
     /// Go on when the model ends its text
     #[arg(long)]
     pub(crate) ignore_end: bool,
-    /// How activations meet the weights of a rosaq checkpoint
+    /// How activations meet the weights of a rosaq checkpoint on the processor
     #[arg(long, value_name = "FORM", default_value = "int8")]
     pub(crate) activations: ActivationForm,
     #[command(flatten)]
+    pub(crate) place: PlaceFlags,
+    #[command(flatten)]
     pub(crate) output: OutputFlags,
+}
+
+/// Where models run.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceFlags {
+    /// What runs the model
+    #[arg(long, default_value = "cpu")]
+    pub(crate) backend: RunBackend,
+    /// Which CUDA device, counted from 0
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) device: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RunBackend {
+    /// The processor
+    Cpu,
+    /// A CUDA device, in programs built with `--features cuda`
+    Cuda,
+}
+
+impl PlaceFlags {
+    /// The place, opened; `activations` are those of the processor.
+    pub(crate) fn open(&self, activations: ActivationForm) -> Result<Place, PipelineError> {
+        match self.backend {
+            RunBackend::Cpu => Ok(Place::Cpu(activations.into())),
+            RunBackend::Cuda => Place::cuda(self.device),
+        }
+    }
 }
 
 /// How activations meet packed weights.
@@ -83,9 +114,11 @@ pub(crate) struct ThroughputFlags {
     /// Tokens of each prompt; as many are generated
     #[arg(long, value_name = "N", default_value = "128", value_parser = parse_count)]
     pub(crate) tokens: usize,
-    /// How activations meet the weights of a rosaq checkpoint
+    /// How activations meet the weights of a rosaq checkpoint on the processor
     #[arg(long, value_name = "FORM", default_value = "int8")]
     pub(crate) activations: ActivationForm,
+    #[command(flatten)]
+    pub(crate) place: PlaceFlags,
     #[command(flatten)]
     pub(crate) output: OutputFlags,
 }

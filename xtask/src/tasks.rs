@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::Context;
 use rosaq_pipeline::{
-    EvalModel, GroupScore, Keep, Measure, Metric, Progress, ScoredQuestion, Sharing, Stopwatch,
-    TaskJob, TaskQuestions, TaskScore, common_sense_average,
+    EvalModel, GroupScore, Keep, Measure, Metric, Place, Progress, ScoredQuestion, Sharing,
+    Stopwatch, TaskJob, TaskQuestions, TaskScore, common_sense_average,
 };
 use serde_json::json;
 
@@ -17,14 +17,18 @@ use crate::quantize::default_out;
 
 pub(crate) fn run(
     flags: &EvalFlags,
-    path: &Path,
+    (path, place): (&Path, &Place),
     job: &TaskJob,
     progress: Progress,
 ) -> anyhow::Result<Outcome> {
     let questions = TaskQuestions::load(job, progress)?; // fails on bad data before the model is opened
     make_room(flags.samples.as_deref())?;
-    let model = EvalModel::open(path)?;
-    let out = flags.out.clone().unwrap_or_else(|| default_out(path, "tasks"));
+    let model = EvalModel::open_on(path, place)?;
+    let out = flags.out.clone().unwrap_or_else(|| match place.activations() {
+        "f32" => default_out(path, "tasks"),
+        // Other activations, other scores.
+        other => default_out(path, &format!("tasks-{other}")),
+    });
     let keep = if flags.no_sharing {
         Keep::Nowhere(Sharing::Apart)
     } else {

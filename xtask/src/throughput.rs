@@ -27,11 +27,13 @@ pub(crate) fn run(flags: &ThroughputFlags) -> anyhow::Result<Outcome> {
         reference: flags.reference.clone(),
         batches: flags.batch.clone(),
         tokens: flags.tokens,
-        activations: flags.activations.into(),
+        place: flags.place.open(flags.activations)?,
     };
     let rows = throughput(&job, progress)?;
     if flags.output.json {
-        print_json(&json!({ "rows": rows, "activations": job.activations.name() }))?;
+        print_json(
+            &json!({ "rows": rows, "activations": job.place.activations(), "ran_on": job.place.name() }),
+        )?;
     } else {
         print_text(&table(&HEADER, rows.iter().map(cells)))?;
     }

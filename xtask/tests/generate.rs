@@ -47,3 +47,14 @@ fn what_cannot_be_is_refused_before_work_starts() {
     run(&["generate", "--top-p", "0"]).refused(2, &["top-p"]);
     run(&["generate", "--system", "Be brief."]).refused(2, &["--chat"]);
 }
+
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn devices_are_for_programs_built_for_them() {
+    let said = ["built without CUDA", "--features cuda", "--backend cpu"];
+    run(&["generate", "--backend", "cuda"]).refused(2, &said);
+    let model = fixture("tiny-llama");
+    run(&["eval", text(&model), "--backend", "cuda"]).refused(2, &said);
+    run(&["throughput", text(&model), "--backend", "cuda"]).refused(2, &said);
+    run(&["bench-kernels", "--backend", "cuda"]).refused(2, &said);
+}

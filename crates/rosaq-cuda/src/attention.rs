@@ -54,10 +54,17 @@ pub struct TokenPlaces {
     n_rows: usize,
     /// Positions that the tables of angles must have.
     n_positions: usize,
-    positions: DeviceBuffer<u32>,
-    rows: DeviceBuffer<u32>,
-    starts: DeviceBuffer<u32>,
-    counts: DeviceBuffer<u32>,
+    /// Positions, rows, starts and counts, `[4][n_tokens]`.
+    fields: DeviceBuffer<u32>,
+}
+
+/// Which of a token's numbers.
+#[derive(Debug, Clone, Copy)]
+enum Field {
+    Position,
+    Row,
+    Start,
+    Count,
 }
 
 /// One token's place.
@@ -73,11 +80,54 @@ pub struct TokenPlace {
     pub count: u32,
 }
 
+impl TokenPlaces {
+    /// Tokens that have a place.
+    #[must_use]
+    pub const fn n_tokens(&self) -> usize {
+        self.n_tokens
+    }
+
+    /// Positions that the tables of angles must have.
+    #[must_use]
+    pub const fn n_positions(&self) -> usize {
+        self.n_positions
+    }
+
+    /// Other places of as many tokens, after what was launched before.
+    ///
+    /// # Errors
+    /// As [`DeviceBuffer::write`].
+    ///
+    /// # Panics
+    /// If there are more or fewer places, or a token sees nothing.
+    pub fn write(&mut self, places: &[TokenPlace]) -> Result<(), CudaError> {
+        assert_eq!(places.len(), self.n_tokens, "places and tokens");
+        assert!(places.iter().all(|place| place.count > 0), "a token sees nothing");
+        let end = |place: &TokenPlace| {
+            (place.start as usize + place.count as usize).max(place.row as usize + 1)
+        };
+        self.n_rows = places.iter().map(end).max().unwrap_or(0);
+        self.n_positions = places.iter().map(|p| p.position as usize + 1).max().unwrap_or(0);
+        let numbers: [fn(&TokenPlace) -> u32; 4] =
+            [|p| p.position, |p| p.row, |p| p.start, |p| p.count];
+        let numbers: Vec<u32> = numbers.iter().flat_map(|of| places.iter().map(of)).collect();
+        self.fields.write(&numbers)
+    }
+}
+
 /// Cosines and sines of all positions, `[positions, head_dim / 2]`.
 #[derive(Debug)]
 pub struct Angles {
     cosines: DeviceRows<f32>,
     sines: DeviceRows<f32>,
+}
+
+impl Angles {
+    /// Positions that there are angles of.
+    #[must_use]
+    pub const fn n_positions(&self) -> usize {
+        self.cosines.shape().0
+    }
 }
 
 impl CudaDevice {
@@ -89,22 +139,16 @@ impl CudaDevice {
     /// # Panics
     /// If a token sees nothing.
     pub fn token_places(&self, places: &[TokenPlace]) -> Result<TokenPlaces, CudaError> {
-        assert!(places.iter().all(|place| place.count > 0), "a token sees nothing");
-        let of = |field: fn(&TokenPlace) -> u32| {
-            self.upload(&places.iter().map(field).collect::<Vec<_>>())
-        };
-        let end = |place: &TokenPlace| {
-            (place.start as usize + place.count as usize).max(place.row as usize + 1)
-        };
-        Ok(TokenPlaces {
-            n_tokens: places.len(),
-            n_rows: places.iter().map(end).max().unwrap_or(0),
-            n_positions: places.iter().map(|p| p.position as usize + 1).max().unwrap_or(0),
-            positions: of(|place| place.position)?,
-            rows: of(|place| place.row)?,
-            starts: of(|place| place.start)?,
-            counts: of(|place| place.count)?,
-        })
+        let fields = self.zeroed(4 * places.len())?;
+        let mut made = TokenPlaces { n_tokens: places.len(), n_rows: 0, n_positions: 0, fields };
+        made.write(places)?;
+        Ok(made)
+    }
+
+    /// The address of one number of all tokens.
+    fn field(&self, places: &TokenPlaces, field: Field) -> u64 {
+        let before = field as usize * places.n_tokens * size_of::<u32>();
+        self.address(&places.fields) + before as u64
     }
 
     /// Uploads tables of angles, row-major `[positions, half]`.
@@ -152,7 +196,7 @@ impl CudaDevice {
         cache: &mut DeviceRows<f16>,
     ) -> Result<(), CudaError> {
         check_cache(keys, places, cache);
-        let to = (self.address(&cache.values), self.address(&places.rows), cache.stride());
+        let to = (self.address(&cache.values), self.field(places, Field::Row), cache.stride());
         self.rope_to(keys, to, angles, places)
     }
 
@@ -178,7 +222,7 @@ impl CudaDevice {
                 Address(y_rows),
                 Address(self.address(&angles.cosines.values)),
                 Address(self.address(&angles.sines.values)),
-                Address(self.address(&places.positions)),
+                Address(self.field(places, Field::Position)),
                 size(channels / (2 * half))?,
                 size(half)?,
                 size(x.stride())?,
@@ -209,7 +253,7 @@ impl CudaDevice {
             vec![
                 Address(self.address(&values.values)),
                 Address(self.address(&cache.values)),
-                Address(self.address(&places.rows)),
+                Address(self.field(places, Field::Row)),
                 size(channels)?,
                 size(values.stride())?,
                 size(cache.stride())?,
@@ -249,8 +293,8 @@ impl CudaDevice {
                 Address(self.address(&queries.values)),
                 Address(self.address(&keys.values)),
                 Address(self.address(&values.values)),
-                Address(self.address(&places.starts)),
-                Address(self.address(&places.counts)),
+                Address(self.field(places, Field::Start)),
+                Address(self.field(places, Field::Count)),
                 Address(self.address(&out.values)),
                 size(n_heads)?,
                 size(n_kv_heads)?,

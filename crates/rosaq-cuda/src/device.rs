@@ -1,8 +1,9 @@
 //! A device that multiplies.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::driver::{Argument, Context, Launch, Memory, Module, launch};
+use crate::driver::{Argument, Context, Launch, Memory, Module, free_bytes, launch};
 use crate::module::{SOURCES, Source, source_of};
 use crate::{CudaError, DeviceBuffer, Element, Parameter, parameters};
 
@@ -13,6 +14,8 @@ pub struct CudaDevice {
     context: Arc<Context>,
     /// Compiled when first used, as [`SOURCES`].
     modules: [OnceLock<Module>; SOURCES.len()],
+    /// Kernels that were launched before, whose parameters are known to be those that the PTX declares.
+    checked: Mutex<HashMap<&'static str, Vec<Parameter>>>,
 }
 
 impl CudaDevice {
@@ -22,7 +25,8 @@ impl CudaDevice {
     /// No driver, no such device, a driver before CUDA 11.4, a compute capability below 8.0, or what else the driver says.
     pub fn open(index: usize) -> Result<Self, CudaError> {
         let context = Arc::new(Context::open(index)?);
-        Ok(Self { context, modules: [const { OnceLock::new() }; SOURCES.len()] })
+        let modules = [const { OnceLock::new() }; SOURCES.len()];
+        Ok(Self { context, modules, checked: Mutex::default() })
     }
 
     /// The device's name.
@@ -47,6 +51,20 @@ impl CudaDevice {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.context.facts().memory_bytes
+    }
+
+    /// Bytes a second that its memory gives at most, by its clock and the width of its bus.
+    #[must_use]
+    pub fn bandwidth(&self) -> f64 {
+        self.context.facts().bandwidth
+    }
+
+    /// What of its memory is free, in bytes.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn free_bytes(&self) -> Result<usize, CudaError> {
+        free_bytes(&self.context)
     }
 
     /// A buffer of `len` zeros.
@@ -119,7 +137,15 @@ impl CudaDevice {
     /// Launches a kernel whose sizes the caller has checked.
     pub(crate) fn launch(&self, planned: &Launch) -> Result<(), CudaError> {
         let idx = source_of(planned.kernel);
-        check_parameters(SOURCES[idx].ptx, planned)?;
+        // A map of checked kernels is right at any time, even if a thread that held it panicked.
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = planned.arguments.iter().map(|a| a.parameter());
+        if !checked.get(planned.kernel).is_some_and(|known| passed.eq(known.iter().copied())) {
+            check_parameters(SOURCES[idx].ptx, planned)?;
+            let declared = planned.arguments.iter().map(|a| a.parameter()).collect();
+            checked.insert(planned.kernel, declared);
+        }
+        drop(checked);
         launch(&self.context, self.module(idx)?, planned)
     }
 }

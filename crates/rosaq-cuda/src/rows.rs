@@ -37,6 +37,9 @@ impl<T: Element> DeviceRows<T> {
     /// As [`DeviceBuffer::to_vec`].
     pub fn to_vec(&self) -> Result<Vec<T>, CudaError> {
         let values = self.values.to_vec()?;
+        if self.stride == self.channels {
+            return Ok(values);
+        }
         let rows = values.chunks(self.stride.max(1)).flat_map(|row| &row[..self.channels]);
         Ok(rows.copied().collect())
     }
@@ -56,6 +59,17 @@ impl DeviceRows<f16> {
 }
 
 impl DeviceRows<f32> {
+    /// Overwrites all rows, after what was launched before.
+    ///
+    /// # Errors
+    /// As [`DeviceBuffer::write`].
+    ///
+    /// # Panics
+    /// If there are more or fewer `values` than the rows hold.
+    pub fn write(&mut self, values: &[f32]) -> Result<(), CudaError> {
+        self.values.write(values)
+    }
+
     /// As the result of a product.
     pub const fn as_output(&mut self) -> Output<'_> {
         Output::F32(&mut self.values, self.stride)

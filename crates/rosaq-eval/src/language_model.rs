@@ -41,17 +41,7 @@ pub trait LanguageModel: Sync {
         trees: &[TokenTree],
         progress: &dyn Fn(f64),
     ) -> Result<Vec<f32>, Self::Error> {
-        let paths: Vec<(Vec<u32>, usize)> = trees.iter().flat_map(TokenTree::paths).collect();
-        let windows: Vec<&[u32]> = paths.iter().map(|(path, _)| &path[..]).collect();
-        let hidden = self.final_hidden(&windows, progress)?;
-        let mut rest = &hidden[..];
-        let mut kept = Vec::new();
-        for (path, n_own) in &paths {
-            let (states, later) = rest.split_at(path.len() * self.hidden_size());
-            kept.extend_from_slice(&states[(path.len() - n_own) * self.hidden_size()..]);
-            rest = later;
-        }
-        Ok(kept)
+        hidden_by_paths(self, trees, progress)
     }
 
     /// Writes the logits, row-major [tokens, `vocab_size`], of `hidden`, row-major
@@ -61,4 +51,27 @@ pub trait LanguageModel: Sync {
     ///
     /// The model's own.
     fn logits(&self, hidden: &[f32], out: &mut [f32]) -> Result<(), Self::Error>;
+}
+
+/// [`LanguageModel::tree_hidden`] of any model: the whole path to every run is computed by itself.
+///
+/// # Errors
+///
+/// The model's own.
+pub fn hidden_by_paths<M: LanguageModel + ?Sized>(
+    model: &M,
+    trees: &[TokenTree],
+    progress: &dyn Fn(f64),
+) -> Result<Vec<f32>, M::Error> {
+    let paths: Vec<(Vec<u32>, usize)> = trees.iter().flat_map(TokenTree::paths).collect();
+    let windows: Vec<&[u32]> = paths.iter().map(|(path, _)| &path[..]).collect();
+    let hidden = model.final_hidden(&windows, progress)?;
+    let mut rest = &hidden[..];
+    let mut kept = Vec::new();
+    for (path, n_own) in &paths {
+        let (states, later) = rest.split_at(path.len() * model.hidden_size());
+        kept.extend_from_slice(&states[(path.len() - n_own) * model.hidden_size()..]);
+        rest = later;
+    }
+    Ok(kept)
 }

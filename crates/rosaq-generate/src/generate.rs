@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rosaq_runtime::{KvCache, Model};
+use rosaq_runtime::Backend;
 use rosaq_text::Tokenizer;
 
 use crate::stop::Stops;
@@ -68,7 +68,7 @@ pub struct Generated {
 /// # Errors
 /// A prompt that is empty or leaves no room in the model's context, before anything is computed; failures of the model.
 pub fn generate(
-    model: &Model,
+    model: &dyn Backend,
     tokenizer: &Tokenizer,
     request: &Request<'_>,
     sampler: &mut Sampler,
@@ -95,7 +95,7 @@ pub fn generate(
             emit(more);
         }
     };
-    let mut cache = KvCache::new(model.config());
+    let mut sequence = model.sequences(1, context.min(found.saturating_add(request.max_tokens)))?;
     let (mut feed, mut stopped) = (request.prompt.to_vec(), false);
     while out.tokens.len() < request.max_tokens {
         if found + out.tokens.len() >= context {
@@ -103,7 +103,7 @@ pub fn generate(
             break;
         }
         let start = Instant::now();
-        let token = sampler.draw(&model.next_logits(&[&feed], &mut cache)?.data)?;
+        let token = sampler.draw(&sequence.feed(&[&feed])?.data)?;
         match out.tokens.is_empty() {
             true => out.prompt_time = start.elapsed(),
             false => out.token_times.push(start.elapsed()),

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use rosaq_runtime::{KvCache, Model};
+use rosaq_runtime::{Backend, Sequences};
 
 use crate::GenerateError;
 
@@ -52,7 +52,7 @@ const PROMPT_TOKENS: usize = 4096;
 impl SpeedRequest {
     /// Bytes of keys and values, and of the logits and activations of the largest step, near enough to tell what fits.
     #[must_use]
-    pub fn bytes(&self, model: &Model) -> u64 {
+    pub fn bytes(&self, model: &dyn Backend) -> u64 {
         let config = model.config();
         let tokens = self.context.saturating_add(self.generated);
         let step = PROMPT_TOKENS.max(self.batch).min(self.batch.saturating_mul(self.context));
@@ -60,7 +60,7 @@ impl SpeedRequest {
         let of_step = (step as u64).saturating_mul((wide * size_of::<f32>()) as u64);
         let logits =
             (self.batch as u64).saturating_mul((config.vocab_size * size_of::<f32>()) as u64);
-        KvCache::bytes(config, self.batch, tokens).saturating_add(of_step).saturating_add(logits)
+        model.cache_bytes(self.batch, tokens).saturating_add(of_step).saturating_add(logits)
     }
 
     /// Runs it on arbitrary tokens, of which the most probable next one is taken always (appendix D of the ROSAQ paper, arXiv
@@ -69,7 +69,7 @@ impl SpeedRequest {
     /// # Errors
     /// No sequences or tokens, more tokens than the model's context holds, keys and values that do not fit the memory; all of them
     /// before work starts. Failures of the model.
-    pub fn run(&self, model: &Model, progress: &dyn Fn(f64)) -> Result<Speed, GenerateError> {
+    pub fn run(&self, model: &dyn Backend, progress: &dyn Fn(f64)) -> Result<Speed, GenerateError> {
         let Self { batch, context, generated } = *self;
         let (config, tokens) = (model.config(), context.saturating_add(generated));
         if batch == 0 || context == 0 || generated == 0 {
@@ -79,8 +79,7 @@ impl SpeedRequest {
             let found = config.max_positions;
             return Err(GenerateError::TooManyTokens { context, generated, found });
         }
-        let mut cache = KvCache::of_sequences(config, batch);
-        cache.reserve(config, tokens)?;
+        let mut sequences = model.sequences(batch, tokens)?;
         let id = |sequence: usize, position: usize| {
             u32::try_from((sequence * 31 + position * 7919 + 1) % config.vocab_size).unwrap_or(0)
         };
@@ -90,35 +89,33 @@ impl SpeedRequest {
             let end = context.min(done + (PROMPT_TOKENS / batch).max(1));
             let prompts: Vec<Vec<u32>> =
                 (0..batch).map(|s| (done..end).map(|p| id(s, p)).collect()).collect();
-            next = self.step(model, &prompts, &mut cache)?;
+            next = step(sequences.as_mut(), &prompts)?;
             done = end;
             progress(done as f64 / tokens as f64);
         }
         let prompt_seconds = start.elapsed().as_secs_f64();
         let mut seconds = Vec::with_capacity(generated);
-        for step in 0..generated {
+        for at in 0..generated {
             let start = Instant::now();
-            next = self.step(model, &next, &mut cache)?;
+            next = step(sequences.as_mut(), &next)?;
             seconds.push(start.elapsed().as_secs_f64());
-            progress((context + step + 1) as f64 / tokens as f64);
+            progress((context + at + 1) as f64 / tokens as f64);
         }
         seconds.sort_by(f64::total_cmp);
         Ok(Speed { prompt_seconds, median_time_per_token: seconds[seconds.len() / 2] })
     }
+}
 
-    /// Feeds every sequence's tokens; gives the most probable next ones.
-    fn step(
-        &self,
-        model: &Model,
-        tokens: &[Vec<u32>],
-        cache: &mut KvCache,
-    ) -> Result<Vec<Vec<u32>>, GenerateError> {
-        let tokens: Vec<&[u32]> = tokens.iter().map(Vec::as_slice).collect();
-        let logits = model.next_logits(&tokens, cache)?;
-        let best = |row: &[f32]| {
-            let at = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-            u32::try_from(at.map_or(0, |(id, _)| id)).unwrap_or(0)
-        };
-        Ok(logits.data.chunks_exact(logits.cols).map(|row| vec![best(row)]).collect())
-    }
+/// Feeds every sequence's tokens; gives the most probable next ones.
+fn step(
+    sequences: &mut dyn Sequences,
+    tokens: &[Vec<u32>],
+) -> Result<Vec<Vec<u32>>, GenerateError> {
+    let tokens: Vec<&[u32]> = tokens.iter().map(Vec::as_slice).collect();
+    let logits = sequences.feed(&tokens)?;
+    let best = |row: &[f32]| {
+        let at = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+        u32::try_from(at.map_or(0, |(id, _)| id)).unwrap_or(0)
+    };
+    Ok(logits.data.chunks_exact(logits.cols).map(|row| vec![best(row)]).collect())
 }

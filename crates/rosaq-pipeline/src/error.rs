@@ -141,6 +141,11 @@ pub enum PipelineError {
         #[source]
         source: std::io::Error,
     },
+    /// A program without the feature `cuda`.
+    #[error(
+        "this program was built without CUDA; build it with `--features cuda` or run with --backend cpu"
+    )]
+    NoCuda,
 }
 
 impl PipelineError {

@@ -6,15 +6,16 @@ use rosaq_calib::Fingerprint;
 use rosaq_checkpoint::Checkpoint;
 use rosaq_eval::{LanguageModel, Score, perplexity, perplexity_and_kl};
 use rosaq_model::{ModelError, SourceModel};
-use rosaq_runtime::{Activations, Model, RuntimeError, TokenTree};
+use rosaq_runtime::{Activations, Backend, Model, RuntimeError, TokenTree};
 use rosaq_tensor::Matrix;
 use rosaq_text::{AddSpecial, TextError, TokenWindows, Tokenizer, perplexity_text};
 
 use crate::fingerprint::{checkpoint_fingerprint, hex, model_fingerprint, windows_fingerprint};
 use crate::kept_reference::KeptReference;
 use crate::report::{Evaluation, GoldenLogits};
+use crate::resident::resident_model;
 use crate::tokens::{source_tokenizer, warn_of_length};
-use crate::{PipelineError, Progress};
+use crate::{PipelineError, Place, Progress};
 
 /// The text on which models are measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +39,7 @@ const GOLDEN_LOGITS: usize = 64;
 /// A model opened for evaluation, with its tokenizer.
 #[derive(Debug)]
 pub struct EvalModel {
-    model: Model,
+    model: Box<dyn Backend>,
     tokenizer: Tokenizer,
     path: PathBuf,
 }
@@ -66,22 +67,27 @@ impl EvalModel {
     /// # Errors
     /// Whatever is wrong with the model or its tokenizer.
     pub fn open(path: &Path) -> Result<Self, PipelineError> {
-        Self::open_with(path, Activations::F32)
+        Self::open_on(path, &Place::Cpu(Activations::F32))
     }
 
-    /// As [`Self::open`], with activations of some form where weights are packed.
+    /// As [`Self::open`], at a place; a device holds a source model in f16.
     ///
     /// # Errors
     /// Whatever is wrong with the model or its tokenizer.
-    pub fn open_with(path: &Path, activations: Activations) -> Result<Self, PipelineError> {
+    pub fn open_on(path: &Path, place: &Place) -> Result<Self, PipelineError> {
+        let path_kept = path.to_owned();
         if Checkpoint::is_rosaq(path) {
             let tokenizer = Tokenizer::from_dir(path)?;
-            let model = Model::packed_with(path, activations)?;
-            return Ok(Self { model, tokenizer, path: path.to_owned() });
+            return Ok(Self { model: resident_model(path, place)?, tokenizer, path: path_kept });
         }
         let source = SourceModel::open(path)?;
         let tokenizer = source_tokenizer(&source)?;
-        Ok(Self { model: Model::streamed(source)?, tokenizer, path: path.to_owned() })
+        let model: Box<dyn Backend> = match place {
+            Place::Cpu(_) => Box::new(Model::streamed(source)?),
+            #[cfg(feature = "cuda")]
+            Place::Cuda(_) => resident_model(path, place)?,
+        };
+        Ok(Self { model, tokenizer, path: path_kept })
     }
 
     /// Hash of all its files, the tokenizer's included.
@@ -98,8 +104,8 @@ impl EvalModel {
 
     /// The model.
     #[must_use]
-    pub fn model(&self) -> &Model {
-        &self.model
+    pub fn model(&self) -> &dyn Backend {
+        self.model.as_ref()
     }
 
     /// Its tokenizer.
@@ -160,9 +166,10 @@ impl EvalModel {
         let stage = progress.stage("reference");
         let windows: Vec<&[u32]> = tokens.windows.windows().collect();
         let hidden = self.model.final_hidden(&windows, &|share| stage.set(share * 0.8))?;
-        let score = rosaq_eval::score_hidden(&Adapter(&self.model), &hidden, &windows, &|share| {
-            stage.set(0.8 + share * 0.2);
-        })?;
+        let score =
+            rosaq_eval::score_hidden(&Adapter(self.model()), &hidden, &windows, &|share| {
+                stage.set(0.8 + share * 0.2);
+            })?;
         stage.finish();
         if let Some(kept) = &kept {
             kept.save(&hidden, shape, &score)?;
@@ -177,7 +184,7 @@ impl EvalModel {
     pub fn golden_logits(&self, tokens: &EvalTokens) -> Result<GoldenLogits, PipelineError> {
         let ids = &tokens.windows.tokens()[..GOLDEN_PROMPT.min(tokens.windows.context())];
         let stride = (self.model.config().vocab_size / GOLDEN_LOGITS).max(1);
-        let logits = sampled_logits(&self.model, ids, stride)?;
+        let logits = sampled_logits(self.model(), ids, stride)?;
         Ok(GoldenLogits { ids: ids.to_vec(), stride, logits })
     }
 
@@ -198,9 +205,9 @@ impl EvalModel {
         let windows: Vec<&[u32]> = tokens.windows.windows().collect();
         let report = |share| stage.set(share);
         let score = match reference {
-            None => perplexity(&Adapter(&self.model), &windows, &report)?,
+            None => perplexity(&Adapter(self.model()), &windows, &report)?,
             Some(r) => {
-                let (model, reference) = (Adapter(&self.model), Adapter(&r.model.model));
+                let (model, reference) = (Adapter(self.model()), Adapter(r.model.model()));
                 perplexity_and_kl(&model, &reference, &r.hidden, &windows, &report)?
             }
         };
@@ -221,7 +228,7 @@ impl EvalModel {
 
 /// Every `stride`-th logit after the last of `ids`.
 pub(crate) fn sampled_logits(
-    model: &Model,
+    model: &dyn Backend,
     ids: &[u32],
     stride: usize,
 ) -> Result<Vec<f32>, RuntimeError> {
@@ -259,8 +266,8 @@ impl Reference {
     }
 }
 
-/// The runtime's model as the evaluation sees it.
-pub(crate) struct Adapter<'a>(pub(crate) &'a Model);
+/// A model as the evaluation sees it.
+pub(crate) struct Adapter<'a>(pub(crate) &'a dyn Backend);
 
 impl LanguageModel for Adapter<'_> {
     type Error = RuntimeError;
@@ -286,12 +293,15 @@ impl LanguageModel for Adapter<'_> {
         trees: &[rosaq_eval::TokenTree],
         progress: &dyn Fn(f64),
     ) -> Result<Vec<f32>, RuntimeError> {
-        self.0.tree_hidden(&trees.iter().map(tree_view).collect::<Vec<_>>(), progress)
+        let views: Vec<_> = trees.iter().map(tree_view).collect();
+        match self.0.tree_hidden(&views, progress) {
+            Some(hidden) => hidden,
+            None => rosaq_eval::hidden_by_paths(self, trees, progress),
+        }
     }
 
     fn logits(&self, hidden: &[f32], out: &mut [f32]) -> Result<(), RuntimeError> {
-        self.0.logits_into(hidden, out);
-        Ok(())
+        self.0.logits_into(hidden, out)
     }
 }
 

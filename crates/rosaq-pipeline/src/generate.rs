@@ -5,35 +5,35 @@ use std::path::{Path, PathBuf};
 use rosaq_checkpoint::Checkpoint;
 use rosaq_generate::{ChatTemplate, Generated, Message, Request, Sampler, generate};
 use rosaq_model::SourceModel;
-use rosaq_runtime::{Activations, Model};
+use rosaq_runtime::Backend;
 use rosaq_text::{AddSpecial, Tokenizer};
 
-use crate::PipelineError;
 use crate::resident::resident_model;
 use crate::tokens::{chat_template_beside, source_chat_template, source_tokenizer};
+use crate::{PipelineError, Place};
 
 /// A model with its tokenizer and the template of its conversations.
 #[derive(Debug)]
 pub struct TextModel {
-    model: Model,
+    model: Box<dyn Backend>,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
     path: PathBuf,
 }
 
 impl TextModel {
-    /// Opens a rosaq checkpoint (packed, with activations of that form) or any source model (f16), all of it in memory.
+    /// Opens a rosaq checkpoint (packed) or any source model (f16) at a place, all of it in memory there.
     ///
     /// # Errors
     /// Whatever is wrong with the model or its tokenizer.
-    pub fn open(path: &Path, activations: Activations) -> Result<Self, PipelineError> {
+    pub fn open(path: &Path, place: &Place) -> Result<Self, PipelineError> {
         let (tokenizer, template) = if Checkpoint::is_rosaq(path) {
             (Tokenizer::from_dir(path)?, chat_template_beside(path)?)
         } else {
             let source = SourceModel::open(path)?;
             (source_tokenizer(&source)?, source_chat_template(&source)?)
         };
-        let model = resident_model(path, activations)?;
+        let model = resident_model(path, place)?;
         let template = template.map(ChatTemplate::new);
         Ok(Self { model, tokenizer, template, path: path.to_owned() })
     }
@@ -70,6 +70,6 @@ impl TextModel {
         sampler: &mut Sampler,
         emit: &mut dyn FnMut(&str),
     ) -> Result<Generated, PipelineError> {
-        Ok(generate(&self.model, &self.tokenizer, request, sampler, emit)?)
+        Ok(generate(self.model.as_ref(), &self.tokenizer, request, sampler, emit)?)
     }
 }

@@ -3,45 +3,98 @@
 use std::path::Path;
 
 use rosaq_checkpoint::Checkpoint;
-use rosaq_model::{Role, SourceModel};
+use rosaq_model::{BlockWeights, ModelConfig, ModelEnds, Role, SourceModel};
 use rosaq_pack::{ChannelOrder, PackedLinear, Segment};
 use rosaq_quant::pack_nearest;
-use rosaq_runtime::{Activations, Blocks, Model};
+use rosaq_runtime::{Activations, Backend, Blocks, Model};
 use rosaq_tensor::Matrix;
 
-use crate::{PipelineError, TableWidth};
+use crate::{PipelineError, Place, TableWidth};
 
-/// A rosaq checkpoint, with activations of that form, or a source model in f16.
+/// A rosaq checkpoint, or a source model in f16, at a place.
 ///
 /// # Errors
-/// Whatever is wrong with the model; weights beyond the range of f16.
+/// Whatever is wrong with the model; weights beyond the range of f16; what a device cannot run or hold.
 pub(crate) fn resident_model(
     path: &Path,
-    activations: Activations,
-) -> Result<Model, PipelineError> {
-    if Checkpoint::is_rosaq(path) {
-        Ok(Model::packed_with(path, activations)?)
-    } else {
-        f16_model(path)
+    place: &Place,
+) -> Result<Box<dyn Backend>, PipelineError> {
+    match place {
+        Place::Cpu(activations) if Checkpoint::is_rosaq(path) => {
+            Ok(Box::new(Model::packed_with(path, *activations)?))
+        }
+        Place::Cpu(_) => {
+            let weights = Packed::open(path)?;
+            let config = weights.config();
+            let blocks: Result<Vec<_>, _> =
+                (0..config.n_layers).map(|layer| weights.block(layer)).collect();
+            let blocks = Blocks::packed(blocks?, Activations::F32);
+            Ok(Box::new(Model::from_parts(config.clone(), weights.ends()?, blocks)))
+        }
+        #[cfg(feature = "cuda")]
+        Place::Cuda(device) => {
+            let weights = Packed::open(path)?;
+            let config = weights.config();
+            let blocks = (0..config.n_layers).map(|layer| weights.block(layer));
+            let device = std::sync::Arc::clone(device);
+            let model = rosaq_cuda_model::CudaModel::new(device, config, weights.ends()?, blocks);
+            Ok(Box::new(model?))
+        }
     }
 }
 
-/// A source model with all of its weights in f16, multiplied with activations of f32.
-fn f16_model(path: &Path) -> Result<Model, PipelineError> {
-    let source = SourceModel::open(path)?;
-    let config = source.config();
-    let mut blocks = Vec::with_capacity(config.n_layers);
-    for layer in 0..config.n_layers {
+/// Where packed weights come from, block by block.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one is held at a time")]
+enum Packed {
+    /// As a checkpoint keeps them.
+    Checkpoint(Checkpoint),
+    /// From a source model, in f16.
+    Source(SourceModel),
+}
+
+impl Packed {
+    fn open(path: &Path) -> Result<Self, PipelineError> {
+        if Checkpoint::is_rosaq(path) {
+            let opened = Checkpoint::open(path).map_err(rosaq_runtime::RuntimeError::from)?;
+            return Ok(Self::Checkpoint(opened));
+        }
+        Ok(Self::Source(SourceModel::open(path)?))
+    }
+
+    fn config(&self) -> &ModelConfig {
+        match self {
+            Self::Checkpoint(checkpoint) => checkpoint.config(),
+            Self::Source(source) => source.config(),
+        }
+    }
+
+    fn block(&self, layer: usize) -> Result<BlockWeights<PackedLinear>, PipelineError> {
+        let source = match self {
+            Self::Checkpoint(checkpoint) => {
+                let block = checkpoint.load_block(layer);
+                return Ok(block.map_err(rosaq_runtime::RuntimeError::from)?);
+            }
+            Self::Source(source) => source,
+        };
         let in_f16 = |role: Role, weight: Matrix| -> Result<PackedLinear, PipelineError> {
             let segments = [Segment::f16(weight.cols)];
-            pack_nearest(&weight, &segments, ChannelOrder::Identity).map_err(|source| {
-                PipelineError::Table { tensor: config.tensor_name(role, layer), source }
+            pack_nearest(&weight, &segments, ChannelOrder::Identity).map_err(|error| {
+                let tensor = source.config().tensor_name(role, layer);
+                PipelineError::Table { tensor, source: error }
             })
         };
-        blocks.push(source.load_block(layer)?.try_map(in_f16)?);
+        let block = source.load_block(layer)?.try_map(in_f16)?;
         source.release();
+        Ok(block)
     }
-    let ends = TableWidth::F16.pack(config, source.load_ends()?)?;
-    let blocks = Blocks::packed(blocks, Activations::F32);
-    Ok(Model::from_parts(config.clone(), ends, blocks))
+
+    fn ends(&self) -> Result<ModelEnds<PackedLinear>, PipelineError> {
+        match self {
+            Self::Checkpoint(checkpoint) => {
+                Ok(checkpoint.load_ends().map_err(rosaq_runtime::RuntimeError::from)?)
+            }
+            Self::Source(source) => TableWidth::F16.pack(source.config(), source.load_ends()?),
+        }
+    }
 }

@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use rosaq_generate::SpeedRequest;
-use rosaq_runtime::Activations;
+use rosaq_generate::{GenerateError, Speed, SpeedRequest};
+use rosaq_runtime::{Backend, RuntimeError};
 use serde::Serialize;
 
 use crate::resident::resident_model;
 use crate::usage::available_memory_bytes;
-use crate::{PipelineError, Progress};
+use crate::{PipelineError, Place, Progress};
 
 /// What is to be measured.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ThroughputJob {
     /// Rosaq checkpoints and source models, which run in f16.
     pub models: Vec<PathBuf>,
@@ -21,8 +21,8 @@ pub struct ThroughputJob {
     pub batches: Vec<usize>,
     /// Tokens of each prompt, and as many are generated.
     pub tokens: usize,
-    /// How activations meet packed weights.
-    pub activations: Activations,
+    /// Where they run.
+    pub place: Place,
 }
 
 /// Speeds of one model at one batch.
@@ -72,17 +72,14 @@ pub fn throughput(
     let mut rows: Vec<ThroughputRow> = Vec::new();
     let n_baseline = if job.reference.is_some() { job.batches.len() } else { 0 };
     for (name, path) in models {
-        let model = resident_model(path, job.activations)?;
+        let model = resident_model(path, &job.place)?;
         for &batch in &job.batches {
             let request = SpeedRequest { batch, context: job.tokens, generated: job.tokens };
             let stage = progress.stage(&format!("{name} x {batch}"));
-            let fits = available_memory_bytes().is_none_or(|free| request.bytes(&model) < free);
             let baseline = rows[..n_baseline.min(rows.len())].iter().find(|row| row.batch == batch);
             let baseline = baseline.and_then(|row| row.speed);
-            let speed = match fits {
-                true => Some(request.run(&model, &|share| stage.set(share))?),
-                false => None,
-            };
+            let speed = run_if_it_fits(model.as_ref(), request, &|share| stage.set(share))?;
+            let out_of_memory = speed.is_none();
             stage.finish();
             let speed = speed.map(|speed| ThroughputSpeed {
                 median_time_per_token: speed.median_time_per_token,
@@ -93,11 +90,27 @@ pub fn throughput(
                     .map(|b| speed.throughput(request) / b.throughput_tokens_per_second),
             });
             let (context, generated) = (job.tokens, job.tokens);
-            let (model, out_of_memory) = (name.clone(), !fits);
+            let model = name.clone();
             rows.push(ThroughputRow { model, batch, context, generated, speed, out_of_memory });
         }
     }
     Ok(rows)
+}
+
+/// `None` where there is no room, found out before or on the way.
+fn run_if_it_fits(
+    model: &dyn Backend,
+    request: SpeedRequest,
+    progress: &dyn Fn(f64),
+) -> Result<Option<Speed>, PipelineError> {
+    let free = model.free_bytes().or_else(available_memory_bytes);
+    if free.is_some_and(|free| request.bytes(model) >= free) {
+        return Ok(None);
+    }
+    match request.run(model, progress) {
+        Err(GenerateError::Runtime(RuntimeError::NoMemory { .. })) => Ok(None),
+        other => Ok(Some(other?)),
+    }
 }
 
 /// The last part of a path.

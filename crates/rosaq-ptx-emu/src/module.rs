@@ -1,6 +1,7 @@
 //! A PTX text, ready to run.
 
 use crate::counters::Counters;
+use crate::execute::Idle;
 use crate::fault::Fault;
 use crate::launch::Launch;
 use crate::memory::Memory;
@@ -10,12 +11,19 @@ use crate::{PtxError, execute, lower, syntax};
 /// The kernels of one PTX text.
 #[derive(Debug)]
 pub struct Module {
-    programs: Vec<Program>,
+    entries: Vec<Entry>,
+}
+
+/// A kernel, and blocks of it that ran before.
+#[derive(Debug)]
+struct Entry {
+    program: Program,
+    idle: Idle,
 }
 
 /// One kernel of a [`Module`].
 #[derive(Clone, Copy, Debug)]
-pub struct Kernel<'a>(&'a Program);
+pub struct Kernel<'a>(&'a Entry);
 
 impl Module {
     /// Reads a PTX text (PTX ISA, chapters 4 to 10) and decodes all of its entries.
@@ -25,14 +33,14 @@ impl Module {
     pub fn parse(text: &str) -> Result<Self, PtxError> {
         let parsed = syntax::parse(text)?;
         let entries = 0..parsed.functions.len();
-        let programs =
-            entries.map(|entry| lower::lower(&parsed, entry)).collect::<Result<_, _>>()?;
-        Ok(Self { programs })
+        let entry =
+            |entry| Ok(Entry { program: lower::lower(&parsed, entry)?, idle: Idle::default() });
+        Ok(Self { entries: entries.map(entry).collect::<Result<_, PtxError>>()? })
     }
 
     /// All kernels, in the order of the text.
     pub fn kernels(&self) -> impl Iterator<Item = Kernel<'_>> {
-        self.programs.iter().map(Kernel)
+        self.entries.iter().map(Kernel)
     }
 
     /// The kernel of that name.
@@ -46,25 +54,25 @@ impl<'a> Kernel<'a> {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &'a str {
-        &self.0.name
+        &self.0.program.name
     }
 
     /// Its parameters, in order.
     #[must_use]
     pub fn params(&self) -> &'a [ParamSlot] {
-        &self.0.params
+        &self.0.program.params
     }
 
     /// Bytes of all parameters.
     #[must_use]
     pub const fn param_bytes(&self) -> usize {
-        self.0.param_bytes
+        self.0.program.param_bytes
     }
 
     /// Bytes of static shared memory.
     #[must_use]
     pub const fn static_shared(&self) -> usize {
-        self.0.static_shared
+        self.0.program.static_shared
     }
 
     /// Runs the kernel to its end.
@@ -72,6 +80,6 @@ impl<'a> Kernel<'a> {
     /// # Errors
     /// The first [`Fault`]; memory is then as the kernel left it.
     pub fn launch(&self, launch: &Launch, memory: &mut Memory) -> Result<Counters, Fault> {
-        execute::launch(self.0, launch, memory)
+        execute::launch(&self.0.program, &self.0.idle, launch, memory)
     }
 }

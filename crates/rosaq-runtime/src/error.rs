@@ -33,6 +33,9 @@ pub enum RuntimeError {
         /// Bytes asked for.
         bytes: u64,
     },
+    /// A device that the model was to run on, or runs on.
+    #[error(transparent)]
+    Device(Box<dyn std::error::Error + Send + Sync>),
     /// A visitor asked to stop.
     #[error("interrupted")]
     Interrupted,

@@ -3,6 +3,7 @@
 
 mod arranged;
 mod attention;
+mod backend;
 mod block;
 mod ends;
 mod error;
@@ -15,6 +16,7 @@ mod tree;
 mod workspace;
 
 pub use arranged::{Activations, ArrangedLinear};
+pub use backend::{Backend, Sequences};
 pub use block::{Batch, BlockContext, forward_block};
 pub use ends::Ends;
 pub use error::RuntimeError;

@@ -47,6 +47,12 @@ impl RopeTable {
         self.cos.len() / self.half
     }
 
+    /// Cosines and sines, row-major `[positions, head_dim / 2]`.
+    #[must_use]
+    pub fn angles(&self) -> [&[f32]; 2] {
+        [&self.cos, &self.sin]
+    }
+
     /// Rotates all heads of `x`, row-major `[tokens, heads * head_dim]`; row `t` stands at `positions[t]`.
     /// Channel `i` of a head pairs with `i + head_dim / 2`.
     pub fn apply(&self, x: &mut [f32], positions: &[usize]) {

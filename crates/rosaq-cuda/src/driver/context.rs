@@ -15,12 +15,14 @@ const NEEDED_CUDA: (i32, i32) = (11, 4);
 const NEEDED_CAPABILITY: (i32, i32) = (8, 0);
 
 /// What is known of a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Facts {
     pub(crate) name: String,
     pub(crate) capability: (i32, i32),
     pub(crate) n_multiprocessors: usize,
     pub(crate) memory_bytes: usize,
+    /// Bytes a second between its memory and its caches, at most.
+    pub(crate) bandwidth: f64,
 }
 
 /// A device's primary context with one stream, on which everything runs in order.
@@ -108,5 +110,11 @@ fn facts(device: Device) -> Result<Facts, DriverError> {
             .unwrap_or(1)
             .max(1),
         memory_bytes: device.total_memory()?,
+        bandwidth: {
+            let kilohertz = number(DeviceAttribute::MemoryClockRate)?;
+            let bits = number(DeviceAttribute::GlobalMemoryBusWidth)?;
+            // Twice a cycle.
+            2.0 * 1e3 * f64::from(kilohertz) * f64::from(bits) / 8.0
+        },
     })
 }

@@ -76,6 +76,12 @@ impl Drop for Memory {
     }
 }
 
+/// Bytes of the device's memory that are free.
+pub(crate) fn free_bytes(context: &Context) -> Result<usize, CudaError> {
+    context.enter()?;
+    Ok(mem_get_info().map_err(failed("asking for free memory"))?.0)
+}
+
 fn not_allocated(error: DriverError, wanted: usize) -> CudaError {
     match error {
         DriverError::OutOfMemory => {

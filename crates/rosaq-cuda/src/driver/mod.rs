@@ -9,7 +9,7 @@ mod module;
 pub(crate) use context::Context;
 pub(crate) use launch::{Argument, Launch, launch};
 pub use memory::Element;
-pub(crate) use memory::Memory;
+pub(crate) use memory::{Memory, free_bytes};
 pub(crate) use module::Module;
 
 use std::fmt::Write as _;

@@ -6,6 +6,9 @@ mod registers;
 mod shared;
 mod warp;
 
+use std::mem;
+use std::sync::{Mutex, PoisonError};
+
 use crate::counters::Counters;
 use crate::fault::{Fault, FaultKind};
 use crate::launch::{Launch, Random};
@@ -35,9 +38,14 @@ impl Sizes {
     pub(crate) const fn n_threads(&self) -> u32 {
         self.block[0] * self.block[1] * self.block[2]
     }
+
+    const fn shared_bytes(&self) -> usize {
+        (self.static_shared + self.dynamic_shared) as usize
+    }
 }
 
 /// A block that runs.
+#[derive(Debug)]
 struct Block {
     /// Its place in the grid.
     at: [u32; 3],
@@ -45,9 +53,30 @@ struct Block {
     warps: Vec<Warp>,
 }
 
+/// Blocks of a kernel that ran before, kept for the next launch: their registers are megabytes.
+#[derive(Debug, Default)]
+pub(crate) struct Idle(Mutex<Vec<Block>>);
+
+impl Idle {
+    /// Those that have the sizes of a launch.
+    fn take(&self, sizes: &Sizes) -> Vec<Block> {
+        let kept = mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let n_warps = sizes.n_threads().div_ceil(32) as usize;
+        let fits = |block: &Block| {
+            block.warps.len() == n_warps && block.shared.n_bytes() == sizes.shared_bytes()
+        };
+        kept.into_iter().filter(fits).collect()
+    }
+
+    fn keep(&self, blocks: Vec<Block>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = blocks;
+    }
+}
+
 /// Runs all blocks of a launch.
 pub(crate) fn launch(
     program: &Program,
+    kept: &Idle,
     launch: &Launch,
     memory: &mut Memory,
 ) -> Result<Counters, Fault> {
@@ -59,7 +88,7 @@ pub(crate) fn launch(
     let mut random = Random(launch.seed);
     let mut waiting = order(launch, &mut random);
     let mut running: Vec<Block> = Vec::new();
-    let mut idle: Vec<Block> = Vec::new();
+    let mut idle = kept.take(&sizes);
     let mut left = MAX_INSTRUCTIONS;
     loop {
         while running.len() < launch.resident_blocks.max(1) {
@@ -81,6 +110,7 @@ pub(crate) fn launch(
             idle.push(running.remove(number));
         }
     }
+    kept.keep(idle);
     counters.unique_bytes = memory.unique_bytes();
     Ok(counters)
 }
@@ -141,11 +171,10 @@ fn order(launch: &Launch, random: &mut Random) -> Vec<[u32; 3]> {
 
 impl Block {
     fn new(program: &Program, sizes: &Sizes) -> Self {
-        let shared_bytes = (sizes.static_shared + sizes.dynamic_shared) as usize;
         let n_warps = sizes.n_threads().div_ceil(32);
         Self {
             at: [0; 3],
-            shared: Shared::new(shared_bytes, program.shared_grain),
+            shared: Shared::new(sizes.shared_bytes(), program.shared_grain),
             warps: (0..n_warps).map(|number| Warp::new(program, number)).collect(),
         }
     }

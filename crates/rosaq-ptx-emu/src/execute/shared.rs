@@ -3,7 +3,7 @@
 use crate::fault::FaultKind;
 
 /// What is known of a grain: the bytes of the smallest access.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, Debug)]
 struct Shadow {
     /// The barrier after which a warp wrote it last, from 1.
     write_epoch: u32,
@@ -17,6 +17,7 @@ struct Shadow {
     is_in_flight: bool,
 }
 
+#[derive(Debug)]
 pub(crate) struct Shared {
     bytes: Vec<u8>,
     shadow: Vec<Shadow>,
@@ -36,6 +37,10 @@ impl Shared {
             epoch: 1,
             stamp: 0,
         }
+    }
+
+    pub(crate) const fn n_bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// As fresh as for a new block.

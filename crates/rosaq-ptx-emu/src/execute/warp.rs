@@ -21,6 +21,7 @@ struct Fragment {
 }
 
 /// An asynchronous copy that has not landed.
+#[derive(Debug)]
 pub(super) struct Copy {
     pub(super) to: u64,
     pub(super) bytes: [u8; 16],
@@ -49,6 +50,7 @@ pub(super) struct World<'a> {
     pub(super) counters: &'a mut Counters,
 }
 
+#[derive(Debug)]
 pub(super) struct Warp {
     pub(super) number: u32,
     pub(super) regs: Vec<Col>,
