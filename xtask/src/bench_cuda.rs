@@ -1,38 +1,33 @@
 //! `cargo xtask bench-kernels --backend cuda`: the CUDA kernels on a device.
 
 use rosaq_cuda::CudaDevice;
-use rosaq_cuda_metrics::{Case, Timed, codebook, trellis};
-use rosaq_pack::{Bits, Segment};
+use rosaq_cuda_metrics::{Case, Timed};
+use rosaq_pack::Segment;
 use serde_json::json;
 
 use crate::Outcome;
+use crate::bench_emulated::segments;
 use crate::command_flags::BenchFlags;
 use crate::output::{print_json, print_text, table};
 
 /// Rows of x.
 const BATCHES: [usize; 4] = [1, 8, 32, 128];
-/// Widths of codebooks and of trellises.
-const BOOKS: [Bits; 2] = [Bits::THREE, Bits::FOUR];
-const TRELLISES: [u8; 3] = [2, 3, 4];
 
-pub(crate) fn run(flags: &BenchFlags, [rows, channels]: [usize; 2]) -> anyhow::Result<Outcome> {
+pub(crate) fn run(flags: &BenchFlags, shapes: &[[usize; 2]]) -> anyhow::Result<Outcome> {
     let device = CudaDevice::open(flags.device)?;
     device.compile()?;
-    let mut segments = vec![Segment::f16(channels)];
-    for &bits in &flags.bits {
-        segments.push(Segment::asymmetric(channels, Bits::try_from(bits)?, flags.group_size));
-    }
-    segments.extend(BOOKS.map(|bits| codebook(channels, bits, flags.group_size)));
-    segments.extend(TRELLISES.map(|bits| trellis(channels, bits, channels)));
     let mut found: Vec<Timed> = Vec::new();
-    for segment in segments {
-        for batch in BATCHES {
-            found.push(Timed::on(&device, &Case::new(rows, &[segment], batch))?);
+    for &[rows, channels] in shapes {
+        for segment in [vec![Segment::f16(channels)], segments(flags, channels)?].concat() {
+            for batch in BATCHES {
+                found.push(Timed::on(&device, &Case::new(rows, &[segment], batch))?);
+            }
         }
     }
-    // The first kind is f16.
+    // The first kind of each shape is f16.
     let speedup = |timed: &Timed| {
-        let dense = found.iter().find(|dense| dense.batch == timed.batch);
+        let same = |dense: &&Timed| (dense.shape, dense.batch) == (timed.shape, timed.batch);
+        let dense = found.iter().find(same);
         dense.map_or(f64::NAN, |dense| dense.seconds / timed.seconds)
     };
     if flags.output.json {

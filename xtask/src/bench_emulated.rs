@@ -14,17 +14,13 @@ const BATCHES: [usize; 4] = [1, 8, 32, 64];
 const BOOKS: [Bits; 2] = [Bits::THREE, Bits::FOUR];
 const TRELLISES: [u8; 3] = [2, 3, 4];
 
-pub(crate) fn run(flags: &BenchFlags, [rows, channels]: [usize; 2]) -> anyhow::Result<Outcome> {
-    let mut segments = Vec::new();
-    for &bits in &flags.bits {
-        segments.push(Segment::asymmetric(channels, Bits::try_from(bits)?, flags.group_size));
-    }
-    segments.extend(BOOKS.map(|bits| codebook(channels, bits, flags.group_size)));
-    segments.extend(TRELLISES.map(|bits| trellis(channels, bits, channels)));
+pub(crate) fn run(flags: &BenchFlags, shapes: &[[usize; 2]]) -> anyhow::Result<Outcome> {
     let mut counts = Vec::new();
-    for segment in segments {
-        for batch in BATCHES {
-            counts.push(Counts::of(&Case::new(rows, &[segment], batch))?);
+    for &[rows, channels] in shapes {
+        for segment in segments(flags, channels)? {
+            for batch in BATCHES {
+                counts.push(Counts::of(&Case::new(rows, &[segment], batch))?);
+            }
         }
     }
     let predictions: Vec<Vec<Prediction>> =
@@ -57,6 +53,17 @@ pub(crate) fn run(flags: &BenchFlags, [rows, channels]: [usize; 2]) -> anyhow::R
         table(&predicted, counts.iter().zip(&predictions).map(|(c, p)| bounds(c, p))),
     ))?;
     Ok(Outcome::Done)
+}
+
+/// Codes of every kind over so many channels.
+pub(crate) fn segments(flags: &BenchFlags, channels: usize) -> anyhow::Result<Vec<Segment>> {
+    let mut segments = Vec::new();
+    for &bits in &flags.bits {
+        segments.push(Segment::asymmetric(channels, Bits::try_from(bits)?, flags.group_size));
+    }
+    segments.extend(BOOKS.map(|bits| codebook(channels, bits, flags.group_size)));
+    segments.extend(TRELLISES.map(|bits| trellis(channels, bits, channels)));
+    Ok(segments)
 }
 
 fn counted(counts: &Counts) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! `cargo xtask bench-kernels`.
 
-use anyhow::bail;
-use rosaq_pipeline::{KernelRow, TransformRow, bench_kernels};
+use anyhow::Context;
+use rosaq_pipeline::{KernelBench, KernelRow, TransformRow, bench_kernels};
 use serde_json::json;
 
 use crate::Outcome;
@@ -9,18 +9,27 @@ use crate::command_flags::{Backend, BenchFlags};
 use crate::output::{print_json, print_text, table};
 
 pub(crate) fn run(flags: &BenchFlags) -> anyhow::Result<Outcome> {
-    let &[out_features, in_features] = flags.shape.as_slice() else {
-        bail!("`--shape` wants two numbers, such as 4096x4096");
-    };
+    let shapes = &flags.shape.0;
     match flags.backend {
         Backend::Cpu => {}
-        Backend::Emulated => return crate::bench_emulated::run(flags, [out_features, in_features]),
+        Backend::Emulated => return crate::bench_emulated::run(flags, shapes),
         #[cfg(feature = "cuda")]
-        Backend::Cuda => return crate::bench_cuda::run(flags, [out_features, in_features]),
+        Backend::Cuda => return crate::bench_cuda::run(flags, shapes),
         #[cfg(not(feature = "cuda"))]
         Backend::Cuda => return Err(rosaq_pipeline::PipelineError::NoCuda.into()),
     }
-    let bench = bench_kernels(out_features, in_features, &flags.bits, flags.group_size)?;
+    let mut bench: Option<KernelBench> = None;
+    for &[out_features, in_features] in shapes {
+        let found = bench_kernels(out_features, in_features, &flags.bits, flags.group_size)?;
+        match &mut bench {
+            None => bench = Some(found),
+            Some(all) => {
+                all.rows.extend(found.rows);
+                all.transforms.extend(found.transforms);
+            }
+        }
+    }
+    let bench = bench.context("a shape")?;
     if flags.output.json {
         print_json(&json!({
             "read_gb_per_s": bench.read_gb_per_s, "gemm_gflop_per_s": bench.gemm_gflop_per_s, "rows": bench.rows,

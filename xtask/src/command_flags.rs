@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::flags::{
-    CalibrationFlags, MethodFlags, ModelFlags, OutputFlags, PresetName, TableName, TaskFlags,
-    TextFlags, parse_bits, parse_group_size, parse_target_bits,
+    CalibrationFlags, MethodFlags, ModelFlags, OutputFlags, PresetName, Shapes, TableName,
+    TaskFlags, TextFlags, parse_bits, parse_group_size, parse_shapes, parse_speed,
+    parse_target_bits,
 };
 use crate::run_flags::{ActivationForm, PlaceFlags};
 
@@ -158,6 +159,8 @@ pub(crate) enum PaperItem {
     Table2,
     /// Rotation at the output projection: head by head, global, none
     Table3,
+    /// Decoding speed of FP16, AWQ, GPTQ and ROSAQ
+    Table4,
     /// All methods at each width, with their accuracies on `--tasks`
     #[value(name = "tables5-7")]
     Tables57,
@@ -189,6 +192,14 @@ pub(crate) struct ReproduceFlags {
     /// Seed of random choices
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Measurements of table 4: sequences and tokens of each prompt, of which as many are generated, separated by commas
+    #[arg(long, value_name = "BATCHxTOKENS", value_delimiter = ',', default_value = "64x256,128x128", value_parser = parse_speed)]
+    pub(crate) throughput: Vec<(usize, usize)>,
+    /// How activations meet packed weights on the processor in table 4
+    #[arg(long, value_name = "FORM", default_value = "int8")]
+    pub(crate) activations: ActivationForm,
+    #[command(flatten)]
+    pub(crate) place: PlaceFlags,
     #[command(flatten)]
     pub(crate) table: TableFlags,
 }
@@ -240,9 +251,9 @@ pub(crate) struct BenchFlags {
     /// Channels that share a scale
     #[arg(long, default_value = "128", value_parser = parse_group_size)]
     pub(crate) group_size: usize,
-    /// Rows and columns of the weight
-    #[arg(long, value_delimiter = 'x', default_value = "4096x4096")]
-    pub(crate) shape: Vec<usize>,
+    /// Rows and columns of the weight, or all shapes of a model: `llama-7b`, `llama-13b`
+    #[arg(long, value_name = "ROWSxCOLUMNS", default_value = "4096x4096", value_parser = parse_shapes)]
+    pub(crate) shape: Shapes,
     #[command(flatten)]
     pub(crate) output: OutputFlags,
 }

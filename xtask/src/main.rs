@@ -14,6 +14,7 @@ mod kernels;
 mod logits;
 mod output;
 mod paper_channels;
+mod paper_speed;
 mod paper_table;
 mod quantize;
 mod reproduce;

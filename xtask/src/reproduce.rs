@@ -8,6 +8,7 @@ use rosaq_pipeline::{
 use crate::Outcome;
 use crate::command_flags::{PaperItem, ReproduceFlags};
 use crate::paper_channels;
+use crate::paper_speed;
 use crate::paper_table::{Baseline, PaperTable, TableRow};
 
 pub(crate) fn run(flags: &ReproduceFlags) -> anyhow::Result<Outcome> {
@@ -20,6 +21,7 @@ pub(crate) fn run(flags: &ReproduceFlags) -> anyhow::Result<Outcome> {
         PaperItem::Tables57 => methods(flags, "5-7", progress),
         PaperItem::Table2 => saliency_rules(flags, progress),
         PaperItem::Table3 => output_rotations(flags, progress),
+        PaperItem::Table4 => paper_speed::run(flags, progress),
         PaperItem::Table8 => paper_channels::table(flags, progress),
         PaperItem::Figure2 => paper_channels::figure(flags, progress),
     }
@@ -80,14 +82,19 @@ fn run_table(
 ) -> anyhow::Result<Outcome> {
     let mut all = Vec::new();
     for &bits in &flags.table.bits {
-        let mut settings = MethodSettings::new(bits, flags.group_size)?;
-        settings.salient = flags.salient;
-        settings.salient_per_head = flags.salient_per_head;
-        settings.preset = flags.preset.map(Preset::from);
-        settings.seed = flags.seed;
-        // The paper's layer-wise bases, for the method that has any.
-        settings.placement = Some(Placement::Online);
-        all.extend(rows(&settings));
+        all.extend(rows(&settings(flags, bits)?));
     }
     PaperTable { number, baseline, rows: all }.run(&flags.table, progress)
+}
+
+/// What the flags say, at one width.
+pub(crate) fn settings(flags: &ReproduceFlags, bits: u8) -> anyhow::Result<MethodSettings> {
+    let mut settings = MethodSettings::new(bits, flags.group_size)?;
+    settings.salient = flags.salient;
+    settings.salient_per_head = flags.salient_per_head;
+    settings.preset = flags.preset.map(Preset::from);
+    settings.seed = flags.seed;
+    // The paper's layer-wise bases, for the method that has any.
+    settings.placement = Some(Placement::Online);
+    Ok(settings)
 }

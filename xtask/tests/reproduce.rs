@@ -127,3 +127,27 @@ fn channels_are_shown_before_and_after_their_rotation() {
     run(&["reproduce", "figure2", "--csv", "x.csv"]).refused(2, &["--csv"]);
     run(&["reproduce", "table8", "--report", "x.html"]).refused(2, &["--report"]);
 }
+
+#[test]
+fn table_4_has_speeds_of_fp16_and_checkpoints_beside_the_papers() {
+    let dir = dir();
+    let (model, out, csv) =
+        (fixture("tiny-llama"), dir.path().join("out"), dir.path().join("table.csv"));
+    let mut args = vec!["reproduce", "table4", "--model", text(&model), "--out", text(&out)];
+    args.extend(["--json", "--bits", "4", "--throughput", "2x4,3x4", "--csv", text(&csv)]);
+    args.extend(SMALL);
+    let json = run(&args).exits(0).json();
+    let rows = json["rows"].as_array().unwrap();
+    let batches: Vec<_> = rows.iter().map(|row| row["batch"].as_u64().unwrap()).collect();
+    assert_eq!(batches, [2, 2, 2, 2, 3, 3, 3, 3]);
+    for (idx, row) in rows.iter().enumerate() {
+        let name = row["model"].as_str().unwrap();
+        assert!(name.starts_with(["fp16", "awq", "gptq", "rosaq"][idx % 4]), "{name}");
+        assert!(row["throughput_tokens_per_second"].as_f64().unwrap() > 0.0, "{name}");
+    }
+    assert_eq!(json["paper"]["device"], "RTX A6000");
+    let csv = fs::read_to_string(&csv).unwrap();
+    assert_eq!(csv.lines().count(), 9);
+    run(&["reproduce", "table4", "--throughput", "64"]).refused(2, &["64x256"]);
+    run(&["bench-kernels", "--shape", "4096"]).refused(2, &["4096x4096"]);
+}

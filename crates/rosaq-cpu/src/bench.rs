@@ -26,8 +26,12 @@ const RUNS: usize = 7;
 /// What codes of a [`KernelCase`] stand for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodeKind {
+    /// None: values of f16, whatever the width says.
+    F16,
     /// Integers with zero points.
     Integers,
+    /// Entries of one codebook, a scale a group; 2, 3 and 4 bits.
+    Codebook,
     /// Windows of 12 bits into two added tables, one scale a row.
     Trellis,
 }
@@ -47,6 +51,33 @@ pub struct KernelCase {
     pub group_size: usize,
     /// Tokens: one runs [`crate::gemv`], more run [`crate::gemm`].
     pub batch: usize,
+}
+
+impl CodeKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::F16, Self::Integers, Self::Codebook, Self::Trellis];
+
+    /// Its name in tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "f16",
+            Self::Integers => "int",
+            Self::Codebook => "codebook",
+            Self::Trellis => "trellis",
+        }
+    }
+
+    /// Whether there are codes of that kind and width; one width stands for f16.
+    #[must_use]
+    pub fn takes(self, bits: Bits) -> bool {
+        match self {
+            Self::F16 => bits == Bits::FOUR,
+            Self::Integers => true,
+            Self::Codebook => bits <= Bits::FOUR,
+            Self::Trellis => bits <= Bits::SIX,
+        }
+    }
 }
 
 /// What [`measure`] found.
@@ -132,11 +163,12 @@ pub fn measure(case: &KernelCase, isa: Isa, runs: usize) -> Result<Measurement, 
 /// A [`PackError`] when `case` describes no legal linear.
 ///
 /// # Panics
-/// If the processor lacks `isa`, or `case.batch` is zero.
+/// If the processor lacks `isa`, `case.batch` is zero, or the codes are of a codebook.
 pub fn measure_tiled(case: &KernelCase, isa: Isa, runs: usize) -> Result<Measurement, PackError> {
     assert!(case.batch > 0, "at least one token is needed");
     let linear = sample_linear(case)?;
     let bytes = linear.stored_bytes();
+    assert!(case.kind != CodeKind::Codebook, "codebooks meet activations of f32 alone");
     let tiled = TiledLinear::new_with(isa, &linear).expect("integers, and tables of integers");
     Ok(time_copies(case, tiled, bytes, runs, TiledLinear::multiply))
 }
@@ -196,9 +228,17 @@ pub fn transform_seconds(channels: usize, points: usize) -> f64 {
 pub fn sample_linear(case: &KernelCase) -> Result<PackedLinear, PackError> {
     let KernelCase { out_features, in_features, kind, bits, group_size, .. } = *case;
     let segment = match kind {
+        CodeKind::F16 => Segment::f16(in_features),
+        CodeKind::Codebook => Segment::codebook(in_features, bits, 1, group_size),
         CodeKind::Integers => Segment::asymmetric(in_features, bits, group_size),
         CodeKind::Trellis => Segment::trellis(in_features, bits, 12, 0, in_features),
     };
+    let builder = PackedLinearBuilder::new(out_features);
+    if kind == CodeKind::F16 {
+        let value_at = |i: usize| f16::from_f32((i % 61) as f32 / 30.0 - 1.0);
+        let values = (0..out_features * in_features).map(value_at).collect();
+        return builder.segment(segment, SegmentValues::F16(values)).build();
+    }
     let code_at = |i: usize| (i.wrapping_mul(0x9E37_79B9) >> 12).to_le_bytes()[0] & bits.max_code();
     let n_groups = out_features * segment.n_groups();
     let values = SegmentValues::Codes {
@@ -206,12 +246,12 @@ pub fn sample_linear(case: &KernelCase) -> Result<PackedLinear, PackError> {
         scales: vec![f16::from_f32(0.01); n_groups],
         zeros: match kind {
             CodeKind::Integers => (0..n_groups).map(code_at).collect(),
-            CodeKind::Trellis => Vec::new(),
+            _ => Vec::new(),
         },
     };
     let table = (0..128_u8).map(|entry| f16::from_f32(f32::from(entry % 64) - 31.0)).collect();
-    let codebooks = Arc::new(vec![table]);
-    PackedLinearBuilder::new(out_features).codebooks(codebooks).segment(segment, values).build()
+    let levels = (0..=bits.max_code()).map(|entry| f16::from_f32(f32::from(entry) - 3.5)).collect();
+    builder.codebooks(Arc::new(vec![table, levels])).segment(segment, values).build()
 }
 
 /// Median over [`RUNS`] calls, after one that warms up.

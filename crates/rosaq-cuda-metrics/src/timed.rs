@@ -19,6 +19,8 @@ const SECONDS: f64 = 0.2;
 pub struct Timed {
     /// What it is.
     pub name: String,
+    /// Rows and columns of the weight.
+    pub shape: [usize; 2],
     /// Rows of x.
     pub batch: usize,
     /// Seconds of a product, the mean of many that follow one another.
@@ -69,6 +71,7 @@ impl Timed {
         device.synchronize()?;
         Ok(Self {
             name: case.name.clone(),
+            shape: [case.linear.out_features, case.linear.in_features],
             batch: case.batch,
             seconds: start.elapsed().as_secs_f64() / n,
             weight_bytes,

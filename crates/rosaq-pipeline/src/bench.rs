@@ -16,7 +16,7 @@ use crate::PipelineError;
 pub struct KernelRow {
     /// Kernel and instruction set.
     pub kernel: String,
-    /// What codes stand for: `int` or `trellis`.
+    /// What codes stand for: `int`, `codebook` or `trellis`; or `f16`.
     pub kind: &'static str,
     /// Form of the activations: `f32` or `int8`.
     pub activations: &'static str,
@@ -72,9 +72,7 @@ pub struct KernelBench {
 const RUNS: usize = 7;
 /// Tokens of the batched products: a few, multiplied straight from the codes, and a prompt, for which rows are dequantized
 /// first and the instruction set makes no difference.
-const BATCHES: [usize; 3] = [1, 8, 128];
-/// The same with activations of eight bits.
-const INT8_BATCHES: [usize; 5] = [1, 8, 32, 128, 512];
+const BATCHES: [usize; 5] = [1, 8, 32, 128, 512];
 
 /// Points of the transforms.
 const POINTS: [usize; 2] = [128, 512];
@@ -106,9 +104,10 @@ fn measure_all(
     let gemm_gflop_per_s = gemm_rate_gflops();
     let (mut rows, mut fastest) = (Vec::new(), f64::INFINITY);
     for (case, isa, form) in cases(out_features, in_features, bits, group_size)? {
-        let (kind, group_size) = match case.kind {
-            CodeKind::Integers => ("int", case.group_size),
-            CodeKind::Trellis => ("trellis", in_features),
+        let (bits, group_size) = match case.kind {
+            CodeKind::F16 => (16, in_features),
+            CodeKind::Trellis => (case.bits.get(), in_features),
+            CodeKind::Integers | CodeKind::Codebook => (case.bits.get(), case.group_size),
         };
         let found = match form {
             Activations::F32 => measure(&case, isa, RUNS)?,
@@ -120,9 +119,9 @@ fn measure_all(
         let product = if case.batch == 1 { "gemv" } else { "gemm" };
         rows.push(KernelRow {
             kernel: format!("{product} {isa}"),
-            kind,
+            kind: case.kind.name(),
             activations: form.name(),
-            bits: case.bits.get(),
+            bits,
             group_size,
             out_features,
             in_features,
@@ -150,11 +149,12 @@ fn cases(
     group_size: usize,
 ) -> Result<Vec<(KernelCase, Isa, Activations)>, PipelineError> {
     let mut cases = Vec::new();
-    for kind in [CodeKind::Integers, CodeKind::Trellis] {
-        for &width in bits {
+    for kind in CodeKind::ALL {
+        let widths = if kind == CodeKind::F16 { &[4] } else { bits };
+        for &width in widths {
             let bits = Bits::of_grid(width)?;
-            if kind == CodeKind::Trellis && bits > Bits::SIX {
-                continue; // none are as wide
+            if !kind.takes(bits) {
+                continue;
             }
             let case =
                 |batch| KernelCase { out_features, in_features, kind, bits, group_size, batch };
@@ -164,11 +164,14 @@ fn cases(
             for &isa in available.iter().filter(|&&isa| isa != Isa::Avx512Vnni) {
                 let is_best =
                     isa == Isa::Avx512 || (isa == Isa::Avx2 && !available.contains(&Isa::Avx512));
-                let batches = BATCHES.into_iter().filter(|&batch| batch < 128 || is_best);
+                let batches = BATCHES.into_iter().filter(|&batch| batch < 32 || is_best);
                 cases.extend(batches.map(|batch| (case(batch), isa, Activations::F32)));
             }
+            if kind == CodeKind::Codebook {
+                continue; // no kernels for activations of eight bits
+            }
             for &isa in available.iter().filter(|&&isa| isa != Isa::Avx512 && isa != Isa::Scalar) {
-                cases.extend(INT8_BATCHES.map(|batch| (case(batch), isa, Activations::Int8)));
+                cases.extend(BATCHES.map(|batch| (case(batch), isa, Activations::Int8)));
             }
         }
     }

@@ -45,6 +45,14 @@ pub struct CompareJob {
     pub fresh: bool,
 }
 
+impl CompareJob {
+    /// Where a variant's checkpoint goes.
+    #[must_use]
+    pub fn checkpoint(&self, variant: &Variant) -> PathBuf {
+        self.out.join(directory_name(variant))
+    }
+}
+
 /// The order of a table's rows below FP16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowOrder {
@@ -190,15 +198,15 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn row(&mut self, variant: &Variant) -> Result<CompareRow, PipelineError> {
-        let (job, s, name) = (self.job, &variant.settings, directory_name(variant));
-        self.progress.say(&format!("== {name}"));
+        let (job, s) = (self.job, &variant.settings);
+        self.progress.say(&format!("== {}", directory_name(variant)));
         let one = QuantizeJob {
             tables: TableWidth::F16,
             model: job.model.clone(),
             method: variant.method.clone(),
             settings: s.clone(),
             calibration: job.calibration.clone(),
-            out: job.out.join(name),
+            out: job.checkpoint(variant),
             fresh: job.fresh,
         };
         let mut report = quantize(&one, Some(&self.shared), self.progress)?;

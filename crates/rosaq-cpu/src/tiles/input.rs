@@ -5,9 +5,12 @@ use super::{BLOCK, CHUNK, TOKENS, TRELLIS_BLOCK};
 use crate::arch::generic::ByteSimd;
 
 /// The codes of a block.
-type Codes = [[i8; CHUNK]; CHUNKS];
+pub(crate) type Codes = [[i8; CHUNK]; CHUNKS];
 
 /// Up to [`TOKENS`] tokens' activations of one segment: `x ~ scale * code` with codes from -127 to 127, a scale to each block.
+///
+/// A channel far larger than the others makes its block coarse. What rounding such blocks leaves over is rounded once more and
+/// multiplied as well: without it, few blocks make most of the error.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TileInput {
     n_tokens: usize,
@@ -17,7 +20,22 @@ pub(crate) struct TileInput {
     scales: Vec<f32>,
     /// Sums of the rounded activations of the groups of weights, `[groups, tokens]`: what zero points are multiplied by.
     groups: Vec<f32>,
+    /// What is left over of coarse blocks, block after block.
+    leftovers: Vec<Leftover>,
+    /// Where those of each block begin, `[blocks + 1]`.
+    starts: Vec<usize>,
 }
+
+/// What rounding left over of one block of one token, rounded.
+#[derive(Debug, Clone)]
+pub(crate) struct Leftover {
+    pub(crate) token: usize,
+    pub(crate) scale: f32,
+    pub(crate) codes: Codes,
+}
+
+/// A block is coarse if its scale is so many times the mean of its token's.
+const COARSE: f32 = 2.5;
 
 /// What the codes of a block are multiplied by, and their sum.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -52,6 +70,50 @@ impl TileInput {
                 *of_group += scale * sum;
             }
         }
+        self.set_leftovers(isa, (blocks, channel_start), tokens);
+    }
+
+    fn set_leftovers<V: ByteSimd<L>, const L: usize>(
+        &mut self,
+        isa: V,
+        (blocks, channel_start): (&[TileBlock], usize),
+        tokens: &[&[f32]],
+    ) {
+        let n_tokens = tokens.len();
+        let mut coarse = [0.0_f32; TOKENS];
+        for scales in self.scales.chunks_exact(n_tokens.max(1)) {
+            for (sum, scale) in coarse.iter_mut().zip(scales) {
+                *sum += scale;
+            }
+        }
+        let share = COARSE / blocks.len().max(1) as f32;
+        coarse.iter_mut().for_each(|sum| *sum *= share);
+        self.leftovers.clear();
+        self.starts.clear();
+        self.starts.push(0);
+        for (idx, block) in blocks.iter().enumerate() {
+            let start = channel_start + block.start;
+            for (token, x) in tokens.iter().enumerate() {
+                let at = idx * n_tokens + token;
+                let scale = self.scales[at];
+                if scale <= coarse[token] || !scale.is_finite() {
+                    continue;
+                }
+                let mut rest = [0.0; BLOCK];
+                let codes = self.codes[at].as_flattened();
+                for ((rest, x), code) in
+                    rest.iter_mut().zip(&x[start..start + block.len]).zip(codes)
+                {
+                    *rest = x - scale * f32::from(*code);
+                }
+                let mut codes = Codes::default();
+                let (x, of_codes) = (&rest[..block.len], std::slice::from_mut(&mut codes));
+                let InputBlock { scale, sum } = isa.round(Rounding { x, codes: of_codes });
+                self.groups[block.group * n_tokens + token] += scale * sum;
+                self.leftovers.push(Leftover { token, scale, codes });
+            }
+            self.starts.push(self.leftovers.len());
+        }
     }
 
     /// Tokens held.
@@ -59,9 +121,12 @@ impl TileInput {
         self.n_tokens
     }
 
-    /// The codes of every block and their scales, `[tokens]` each.
-    pub(crate) fn blocks(&self) -> impl Iterator<Item = (&[Codes], &[f32])> {
-        self.codes.chunks_exact(self.n_tokens).zip(self.scales.chunks_exact(self.n_tokens))
+    /// The codes of every block and their scales, `[tokens]` each, and what they leave over.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = (&[Codes], &[f32], &[Leftover])> {
+        let scales = self.scales.chunks_exact(self.n_tokens);
+        let leftovers = self.starts.windows(2).map(|ends| &self.leftovers[ends[0]..ends[1]]);
+        let codes = self.codes.chunks_exact(self.n_tokens);
+        codes.zip(scales).zip(leftovers).map(|((codes, scales), rest)| (codes, scales, rest))
     }
 
     /// Sums of the rounded activations of every group of weights, `[tokens]` each.

@@ -63,9 +63,14 @@ impl<const B: usize> IntKernel<B> {
             tiles.blocks_of_groups.iter().zip(x.groups()).enumerate()
         {
             let mut part = isa.splat(0.0);
-            for (codes, (x, scale)) in units.by_ref().take(n_blocks) {
-                let sums = isa.dot::<B>(&unpack::<V, L, B>(isa, codes), &x[0]);
+            for (codes, (x, scale, rest)) in units.by_ref().take(n_blocks) {
+                let codes = unpack::<V, L, B>(isa, codes);
+                let sums = isa.dot::<B>(&codes, &x[0]);
                 part = isa.mul_add(isa.to_floats(sums), isa.splat(scale[0]), part);
+                for rest in rest {
+                    let sums = isa.dot::<B>(&codes, &rest.codes);
+                    part = isa.mul_add(isa.to_floats(sums), isa.splat(rest.scale), part);
+                }
             }
             let zero = zero_points::<V, L, B>(isa, zeros, tiles.zero, group);
             let exact = isa.neg_mul_add(zero, isa.splat(sums_of_x[0]), part);
@@ -89,11 +94,16 @@ impl<const B: usize> IntKernel<B> {
             tiles.blocks_of_groups.iter().zip(x.groups()).enumerate()
         {
             let mut parts = [isa.splat(0.0); TOKENS];
-            for (codes, (x, scales)) in units.by_ref().take(n_blocks) {
+            for (codes, (x, scales, rest)) in units.by_ref().take(n_blocks) {
                 let codes = unpack::<V, L, B>(isa, codes);
                 for ((part, x), &scale) in parts.iter_mut().zip(x).zip(scales) {
                     let sums = isa.dot::<B>(&codes, x);
                     *part = isa.mul_add(isa.to_floats(sums), isa.splat(scale), *part);
+                }
+                for rest in rest {
+                    let sums = isa.dot::<B>(&codes, &rest.codes);
+                    let part = &mut parts[rest.token];
+                    *part = isa.mul_add(isa.to_floats(sums), isa.splat(rest.scale), *part);
                 }
             }
             let zero = zero_points::<V, L, B>(isa, zeros, tiles.zero, group);
