@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::flags::{
-    CalibrationFlags, MethodFlags, ModelFlags, OutputFlags, PresetName, Shapes, TableName,
-    TaskFlags, TextFlags, parse_bits, parse_group_size, parse_shapes, parse_speed,
-    parse_target_bits,
+    CalibrationFlags, MethodFlags, ModelFlags, OutputFlags, PresetName, TableName, TaskFlags,
+    TextFlags, parse_bits, parse_group_size, parse_target_bits,
 };
 use crate::run_flags::{ActivationForm, PlaceFlags};
+use crate::shapes::{Shapes, parse_shapes, parse_speed};
 
 #[derive(Debug, Args)]
 pub(crate) struct QuantizeFlags {

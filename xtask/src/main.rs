@@ -19,6 +19,7 @@ mod paper_table;
 mod quantize;
 mod reproduce;
 mod run_flags;
+mod shapes;
 mod tasks;
 mod throughput;
 mod tidy;

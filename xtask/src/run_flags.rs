@@ -85,9 +85,9 @@ impl PlaceFlags {
 /// How activations meet packed weights.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum ActivationForm {
-    /// As they are
+    /// As they are; keys and values too
     F32,
-    /// Rounded to eight bits where weights are integer codes; several times as fast
+    /// Rounded to eight bits where weights are codes, keys and values of generated text to f16; several times as fast
     Int8,
 }
 

@@ -7,11 +7,13 @@
 
 use std::ops::Range;
 
+use half::f16;
+
 use crate::arch;
 use crate::arch::attention::AttentionShape;
-use crate::arch::generic::KeysValues;
 #[cfg(target_arch = "x86_64")]
 use crate::arch::generic::{AttentionRows, Simd};
+use crate::arch::generic::{Kept, KeysValues};
 #[cfg(target_arch = "x86_64")]
 use crate::arch::x86_64::{avx2::Avx2, avx512::Avx512};
 use crate::isa::Isa;
@@ -140,21 +142,40 @@ pub fn attend_token(
     attend_token_with(Isa::detect(), KeysValues { shape, keys, values }, query, out);
 }
 
+/// [`attend_token`] over keys and values of f16; computed in f32.
+///
+/// # Panics
+/// If the lengths do not fit the shape, or there are no keys.
+pub fn attend_token_f16(
+    shape: AttentionShape,
+    query: &[f32],
+    keys: &[f16],
+    values: &[f16],
+    out: &mut [f32],
+) {
+    attend_token_with(Isa::detect(), KeysValues { shape, keys, values }, query, out);
+}
+
 /// [`attend_token`] for a given instruction set.
-pub(crate) fn attend_token_with(isa: Isa, states: KeysValues<'_>, query: &[f32], out: &mut [f32]) {
+pub(crate) fn attend_token_with<S: Kept>(
+    isa: Isa,
+    states: KeysValues<'_, S>,
+    query: &[f32],
+    out: &mut [f32],
+) {
     let KeysValues { shape, keys, values } = states;
-    shape.check(query, keys, values, out);
+    shape.check(query, (keys, values), out);
     let heads = 0..shape.n_kv_heads;
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => {
             let isa = Avx2::new().expect("this processor has AVX2");
-            isa.enter::<AttentionRows>(&states, query, heads, out);
+            isa.enter::<AttentionRows<S>>(&states, query, heads, out);
         }
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 | Isa::Avx512Vnni => {
             let isa = Avx512::new().expect("this processor has AVX-512");
-            isa.enter::<AttentionRows>(&states, query, heads, out);
+            isa.enter::<AttentionRows<S>>(&states, query, heads, out);
         }
         _ => arch::attention::attend_token(shape, query, keys, values, out),
     }

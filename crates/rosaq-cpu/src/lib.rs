@@ -14,7 +14,9 @@ mod trellis;
 
 pub use arch::attention::AttentionShape;
 pub use awake::keep_awake;
-pub use dispatch::{attend_token, silu_mul, silu_mul_backward, softmax, walsh_hadamard};
+pub use dispatch::{
+    attend_token, attend_token_f16, silu_mul, silu_mul_backward, softmax, walsh_hadamard,
+};
 pub use gemm::{gemm, gemm_with};
 pub use gemv::{gemv, gemv_with};
 pub use isa::Isa;

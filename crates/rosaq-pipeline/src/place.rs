@@ -14,7 +14,7 @@ use crate::PipelineError;
 /// Where a model runs, and how its activations meet packed weights there.
 #[derive(Debug, Clone)]
 pub enum Place {
-    /// The processor.
+    /// The processor. With activations of eight bits, generated sequences keep keys and values in f16.
     Cpu(Activations),
     /// A CUDA device; activations are f16.
     #[cfg(feature = "cuda")]

@@ -6,7 +6,7 @@ use rosaq_checkpoint::Checkpoint;
 use rosaq_model::{BlockWeights, ModelConfig, ModelEnds, Role, SourceModel};
 use rosaq_pack::{ChannelOrder, PackedLinear, Segment};
 use rosaq_quant::pack_nearest;
-use rosaq_runtime::{Activations, Backend, Blocks, Model};
+use rosaq_runtime::{Activations, Backend, Blocks, CacheForm, Model};
 use rosaq_tensor::Matrix;
 
 use crate::{PipelineError, Place, TableWidth};
@@ -21,15 +21,17 @@ pub(crate) fn resident_model(
 ) -> Result<Box<dyn Backend>, PipelineError> {
     match place {
         Place::Cpu(activations) if Checkpoint::is_rosaq(path) => {
-            Ok(Box::new(Model::packed_with(path, *activations)?))
+            let model = Model::packed_with(path, *activations)?;
+            Ok(Box::new(model.with_cache(cache_form(*activations))))
         }
-        Place::Cpu(_) => {
+        Place::Cpu(activations) => {
             let weights = Packed::open(path)?;
             let config = weights.config();
             let blocks: Result<Vec<_>, _> =
                 (0..config.n_layers).map(|layer| weights.block(layer)).collect();
             let blocks = Blocks::packed(blocks?, Activations::F32);
-            Ok(Box::new(Model::from_parts(config.clone(), weights.ends()?, blocks)))
+            let model = Model::from_parts(config.clone(), weights.ends()?, blocks);
+            Ok(Box::new(model.with_cache(cache_form(*activations))))
         }
         #[cfg(feature = "cuda")]
         Place::Cuda(device) => {
@@ -40,6 +42,14 @@ pub(crate) fn resident_model(
             let model = rosaq_cuda_model::CudaModel::new(device, config, weights.ends()?, blocks);
             Ok(Box::new(model?))
         }
+    }
+}
+
+/// Whoever gives up exact activations for speed gives up exact keys and values, too.
+const fn cache_form(activations: Activations) -> CacheForm {
+    match activations {
+        Activations::F32 => CacheForm::F32,
+        Activations::Int8 => CacheForm::F16,
     }
 }
 

@@ -6,6 +6,8 @@ use rayon::prelude::*;
 use rosaq_cpu::AttentionShape;
 use rosaq_model::ModelConfig;
 
+use crate::kept::StatesView;
+
 /// Sizes that attention needs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Heads {
@@ -32,13 +34,20 @@ const QUERY_BLOCK: usize = 96;
 
 /// Attention of one sequence: `queries` `[new, n_heads * head_dim]` against `keys` and `values`
 /// `[seen + new, n_kv_heads * head_dim]`, all row-major; query `t` sees positions up to `seen + t`. Softmax in f32.
-pub(crate) fn attend(heads: Heads, queries: &[f32], keys: &[f32], values: &[f32], out: &mut [f32]) {
+pub(crate) fn attend(
+    heads: Heads,
+    queries: &[f32],
+    [keys, values]: [StatesView<'_>; 2],
+    out: &mut [f32],
+) {
     let width = heads.n_heads * heads.head_dim;
     let new = queries.len() / width;
     let seen = keys.len() / (heads.n_kv_heads * heads.head_dim) - new;
     if new == 1 {
-        return attend_token(heads, queries, keys, values, out);
+        return attend_token(heads, queries, [keys, values], out);
     }
+    let (keys, values) = (keys.wide(), values.wide());
+    let (keys, values) = (&*keys, &*values);
     let block = QUERY_BLOCK * width;
     out.par_chunks_mut(block).zip(queries.par_chunks(block)).enumerate().for_each(
         |(block_idx, (out, queries))| {
@@ -49,17 +58,25 @@ pub(crate) fn attend(heads: Heads, queries: &[f32], keys: &[f32], values: &[f32]
 }
 
 /// [`attend`] for one query a head: each key and value is read once for all heads that share it.
-fn attend_token(heads: Heads, query: &[f32], keys: &[f32], values: &[f32], out: &mut [f32]) {
-    let kv_width = heads.n_kv_heads * heads.head_dim;
-    let seen = keys.len() / kv_width;
-    let start = heads.window.map_or(0, |window| seen.saturating_sub(window));
-    let [keys, values] = [keys, values].map(|states| &states[start * kv_width..]);
-    let shape = AttentionShape {
-        n_heads: heads.n_heads,
-        n_kv_heads: heads.n_kv_heads,
-        head_dim: heads.head_dim,
-    };
-    rosaq_cpu::attend_token(shape, query, keys, values, out);
+fn attend_token(heads: Heads, query: &[f32], states: [StatesView<'_>; 2], out: &mut [f32]) {
+    let Heads { n_heads, n_kv_heads, head_dim, window } = heads;
+    let kv_width = n_kv_heads * head_dim;
+    let seen = states[0].len() / kv_width;
+    let start = window.map_or(0, |window| seen.saturating_sub(window)) * kv_width;
+    let shape = AttentionShape { n_heads, n_kv_heads, head_dim };
+    match states {
+        [StatesView::F32(keys), StatesView::F32(values)] => {
+            rosaq_cpu::attend_token(shape, query, &keys[start..], &values[start..], out);
+        }
+        [StatesView::F16(keys), StatesView::F16(values)] => {
+            rosaq_cpu::attend_token_f16(shape, query, &keys[start..], &values[start..], out);
+        }
+        // A cache has one form.
+        [keys, values] => {
+            let (keys, values) = (&keys.wide()[start..], &values.wide()[start..]);
+            rosaq_cpu::attend_token(shape, query, keys, values, out);
+        }
+    }
 }
 
 fn attend_block(

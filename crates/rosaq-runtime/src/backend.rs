@@ -109,7 +109,7 @@ impl Backend for Model {
     }
 
     fn cache_bytes(&self, n_sequences: usize, tokens: usize) -> u64 {
-        KvCache::bytes(self.config(), n_sequences, tokens)
+        KvCache::bytes(self.config(), n_sequences, tokens, self.cache_form())
     }
 
     fn sequences(
@@ -117,7 +117,7 @@ impl Backend for Model {
         n_sequences: usize,
         tokens: usize,
     ) -> Result<Box<dyn Sequences + '_>, RuntimeError> {
-        let mut cache = KvCache::of_sequences(self.config(), n_sequences);
+        let mut cache = KvCache::of_form(self.config(), n_sequences, self.cache_form());
         cache.reserve(self.config(), tokens)?;
         Ok(Box::new(OnProcessor { model: self, cache }))
     }

@@ -6,6 +6,7 @@ use rosaq_model::{ActivationObserver, ActivationSite, BlockWeights, ModelConfig}
 use rosaq_tensor::Matrix;
 
 use crate::attention::{Heads, attend};
+use crate::kept::StatesView;
 use crate::kv_cache::LayerCache;
 use crate::linear::{LinearOp, forward};
 use crate::rms_norm::{apply_gain, normalize, normalize_heads};
@@ -139,24 +140,24 @@ fn attend_all(
         let (k_one, k_rest) = k.split_at(len * kv_width);
         let (v_one, v_rest) = v.split_at(len * kv_width);
         let (out_one, out_rest) = rest.split_at_mut(len * width);
-        let (keys, values): (&[f32], &[f32]) = match caches.next() {
+        let states = match caches.next() {
             Some(cache) => {
-                cache.keys.extend_from_slice(k_one);
-                cache.values.extend_from_slice(v_one);
-                (&cache.keys, &cache.values)
+                cache.keys.extend(k_one);
+                cache.values.extend(v_one);
+                [cache.keys.view(), cache.values.view()]
             }
-            None => (k_one, v_one),
+            None => [StatesView::F32(k_one), StatesView::F32(v_one)],
         };
-        jobs.push((q_one, keys, values, out_one));
+        jobs.push((q_one, states, out_one));
         (q, k, v, rest) = (q_rest, k_rest, v_rest, out_rest);
     }
-    let seen: usize = jobs.iter().map(|(q, keys, ..)| q.len() / width * keys.len()).sum();
+    let seen: usize = jobs.iter().map(|(q, [keys, _], _)| q.len() / width * keys.len()).sum();
     if seen < PARALLEL_ATTENTION {
-        jobs.into_iter().for_each(|(q, keys, values, out)| attend(heads, q, keys, values, out));
+        jobs.into_iter().for_each(|(q, states, out)| attend(heads, q, states, out));
     } else {
         rayon::scope(|scope| {
-            for (q, keys, values, out) in jobs {
-                scope.spawn(move |_| attend(heads, q, keys, values, out));
+            for (q, states, out) in jobs {
+                scope.spawn(move |_| attend(heads, q, states, out));
             }
         });
     }

@@ -3,14 +3,15 @@
 use rosaq_model::ModelConfig;
 
 use crate::RuntimeError;
+use crate::kept::{CacheForm, States};
 use crate::rope::RopeTable;
 use crate::workspace::Workspace;
 
 /// Keys and values of one layer and sequence, row-major `[tokens, n_kv_heads * head_dim]`, rotary embedding applied.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct LayerCache {
-    pub(crate) keys: Vec<f32>,
-    pub(crate) values: Vec<f32>,
+    pub(crate) keys: States,
+    pub(crate) values: States,
 }
 
 impl LayerCache {
@@ -25,6 +26,7 @@ impl LayerCache {
 pub struct KvCache {
     /// `[layers, sequences]`.
     pub(crate) layers: Vec<Vec<LayerCache>>,
+    form: CacheForm,
     /// Tokens of each sequence.
     pub(crate) lengths: Vec<usize>,
     pub(crate) rope: RopeTable,
@@ -41,8 +43,16 @@ impl KvCache {
     /// An empty cache of some sequences for a model.
     #[must_use]
     pub fn of_sequences(config: &ModelConfig, n_sequences: usize) -> Self {
+        Self::of_form(config, n_sequences, CacheForm::F32)
+    }
+
+    /// The same with keys and values of some form.
+    #[must_use]
+    pub fn of_form(config: &ModelConfig, n_sequences: usize, form: CacheForm) -> Self {
+        let empty = LayerCache { keys: form.empty(), values: form.empty() };
         Self {
-            layers: vec![vec![LayerCache::default(); n_sequences]; config.n_layers],
+            layers: vec![vec![empty; n_sequences]; config.n_layers],
+            form,
             lengths: vec![0; n_sequences],
             rope: RopeTable::new(config, 0),
             workspace: Workspace::default(),
@@ -54,14 +64,14 @@ impl KvCache {
     /// # Errors
     /// [`RuntimeError::NoMemory`] when the system has not as much, before anything of it is used.
     pub fn reserve(&mut self, config: &ModelConfig, tokens: usize) -> Result<(), RuntimeError> {
-        let no_memory =
-            RuntimeError::NoMemory { bytes: Self::bytes(config, self.lengths.len(), tokens) };
+        let no_memory = RuntimeError::NoMemory {
+            bytes: Self::bytes(config, self.lengths.len(), tokens, self.form),
+        };
         let values = tokens.checked_mul(config.n_kv_heads * config.head_dim);
         let Some(values) = values else { return Err(no_memory) };
         for cache in self.layers.iter_mut().flatten() {
             for states in [&mut cache.keys, &mut cache.values] {
-                let more = values.saturating_sub(states.len());
-                if states.try_reserve_exact(more).is_err() {
+                if !states.reserve(values) {
                     return Err(no_memory);
                 }
             }
@@ -71,8 +81,8 @@ impl KvCache {
 
     /// Bytes of the keys and values of `n_sequences` of `tokens` each.
     #[must_use]
-    pub fn bytes(config: &ModelConfig, n_sequences: usize, tokens: usize) -> u64 {
-        let width = 2 * config.n_layers * config.n_kv_heads * config.head_dim * size_of::<f32>();
+    pub fn bytes(config: &ModelConfig, n_sequences: usize, tokens: usize, form: CacheForm) -> u64 {
+        let width = 2 * config.n_layers * config.n_kv_heads * config.head_dim * form.bytes();
         (width as u64).saturating_mul(n_sequences as u64).saturating_mul(tokens as u64)
     }
 

@@ -11,6 +11,7 @@ use crate::RuntimeError;
 use crate::arranged::{Activations, ArrangedLinear};
 use crate::block::{Batch, BlockContext, forward_block};
 use crate::ends::Ends;
+use crate::kept::CacheForm;
 use crate::kv_cache::{KvCache, LayerCache};
 use crate::rope::RopeTable;
 use crate::workspace::Workspace;
@@ -77,6 +78,7 @@ pub struct Model {
     config: ModelConfig,
     ends: Ends,
     blocks: Blocks,
+    cache_form: CacheForm,
 }
 
 /// Tokens that go through a block at once; bounds the activations held, and is large enough that unpacking a linear costs
@@ -89,9 +91,9 @@ impl Model {
     /// # Errors
     /// As [`SourceModel::load_ends`].
     pub fn streamed(source: SourceModel) -> Result<Self, RuntimeError> {
-        let ends = source.load_ends()?.into();
+        let ends: Ends = source.load_ends()?.into();
         source.release();
-        Ok(Self { config: source.config().clone(), ends, blocks: Blocks::Streamed(source) })
+        Ok(Self::from_parts(source.config().clone(), ends, Blocks::Streamed(source)))
     }
 
     /// A packed model, read from a rosaq checkpoint, with activations of f32.
@@ -113,13 +115,25 @@ impl Model {
         let load = |layer| Ok(ArrangedLinear::block(checkpoint.load_block(layer)?, activations));
         let blocks: Result<Vec<_>, RuntimeError> = (0..config.n_layers).map(load).collect();
         let ends = Ends::Packed(ArrangedLinear::ends(checkpoint.load_ends()?, activations));
-        Ok(Self { config, ends, blocks: Blocks::Packed(blocks?) })
+        Ok(Self::from_parts(config, ends, Blocks::Packed(blocks?)))
     }
 
     /// A model from parts in memory.
     #[must_use]
     pub fn from_parts(config: ModelConfig, ends: impl Into<Ends>, blocks: Blocks) -> Self {
-        Self { config, ends: ends.into(), blocks }
+        Self { config, ends: ends.into(), blocks, cache_form: CacheForm::F32 }
+    }
+
+    /// The same model, whose sequences ([`Backend::sequences`](crate::Backend::sequences)) keep keys and values in some form.
+    #[must_use]
+    pub fn with_cache(self, cache_form: CacheForm) -> Self {
+        Self { cache_form, ..self }
+    }
+
+    /// The form in which its sequences keep keys and values.
+    #[must_use]
+    pub const fn cache_form(&self) -> CacheForm {
+        self.cache_form
     }
 
     /// The configuration.
@@ -261,7 +275,7 @@ impl Model {
             return Err(RuntimeError::NoTokens);
         }
         let mut hidden = self.embed(tokens.iter().flat_map(|tokens| tokens.iter().copied()))?;
-        let KvCache { layers, lengths: seen, rope, workspace } = cache;
+        let KvCache { layers, lengths: seen, rope, workspace, .. } = cache;
         let ends = seen.iter().zip(&lengths).map(|(seen, new)| seen + new);
         rope.extend(&self.config, ends.clone().max().unwrap_or(0));
         let batch = Batch { lengths: &lengths, parents: &[] };

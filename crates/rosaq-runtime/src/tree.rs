@@ -4,6 +4,7 @@ use rosaq_model::{IgnoreActivations, ModelConfig};
 
 use crate::attention::{Heads, attend};
 use crate::block::{Batch, BlockContext};
+use crate::kept::StatesView;
 use crate::rope::RopeTable;
 use crate::{Model, RuntimeError, Workspace};
 
@@ -127,7 +128,7 @@ pub(crate) fn attend_tree(
                     };
                     path.iter().map(rows).collect::<Vec<_>>().concat()
                 });
-                attend(heads, q_one, &keys, &values, out_one);
+                attend(heads, q_one, [&keys, &values].map(|x| StatesView::F32(x)), out_one);
             });
         }
     });

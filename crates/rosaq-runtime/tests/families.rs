@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use rosaq_model::SourceModel;
-use rosaq_runtime::{KvCache, Model, TokenTree};
+use rosaq_runtime::{CacheForm, KvCache, Model, TokenTree};
 use serde::Deserialize;
 
 /// f32 sums in another order over a few dozen terms and two layers stay two orders below this.
@@ -51,6 +51,15 @@ fn check(name: &str, path: PathBuf) {
     }
     let off = distance(&cached, &expected);
     assert!(off < TOLERANCE, "{name}: cached decoding differs by {off:e}");
+
+    let mut cache = KvCache::of_form(model.config(), 1, CacheForm::F16);
+    let mut cached = model.decode(prompt, &mut cache).unwrap().data;
+    for id in rest {
+        cached.extend(model.decode(&[*id], &mut cache).unwrap().data);
+    }
+    let off = distance(&cached, &expected);
+    // Keys and values are off by up to 2^-11, 4.9e-4; and by something, or they were not rounded.
+    assert!((1e-6..2e-3).contains(&off), "{name}: decoding with a cache of f16 differs by {off:e}");
 }
 
 #[test]

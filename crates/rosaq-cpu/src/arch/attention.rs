@@ -1,6 +1,7 @@
 //! Attention of one token as plain loops: the twin of the kernel for vectors.
 
 use super::elementwise::softmax;
+use super::generic::Kept;
 
 /// Sizes of attention with grouped heads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub struct AttentionShape {
 }
 
 impl AttentionShape {
-    pub(crate) fn check(self, query: &[f32], keys: &[f32], values: &[f32], out: &[f32]) {
+    pub(crate) fn check<S>(self, query: &[f32], (keys, values): (&[S], &[S]), out: &[f32]) {
         let (width, kv_width) = (self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim);
         assert!(
             self.n_heads.is_multiple_of(self.n_kv_heads),
@@ -31,11 +32,11 @@ const LANES: usize = 8;
 
 /// See [`crate::attend_token`].
 #[inline(always)]
-pub(crate) fn attend_token(
+pub(crate) fn attend_token<S: Kept>(
     shape: AttentionShape,
     query: &[f32],
-    keys: &[f32],
-    values: &[f32],
+    keys: &[S],
+    values: &[S],
     out: &mut [f32],
 ) {
     let AttentionShape { n_heads, n_kv_heads, head_dim } = shape;
@@ -57,7 +58,7 @@ pub(crate) fn attend_token(
             for (head, out) in out.chunks_exact_mut(head_dim).enumerate() {
                 let weight = scores[head * n_tokens + token];
                 for (out, value) in out.iter_mut().zip(&value[of_head.clone()]) {
-                    *out += weight * value;
+                    *out += weight * value.widened();
                 }
             }
         }
@@ -65,22 +66,23 @@ pub(crate) fn attend_token(
 }
 
 #[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+fn dot<S: Kept>(a: &[f32], b: &[S]) -> f32 {
     let mut sums = [[0.0_f32; LANES]; 2];
     let (a_chunks, a_rest) = a.as_chunks::<LANES>();
     let (b_chunks, b_rest) = b.as_chunks::<LANES>();
     for (chunk, (a, b)) in a_chunks.iter().zip(b_chunks).enumerate() {
         for ((sum, a), b) in sums[chunk % 2].iter_mut().zip(a).zip(b) {
-            *sum += a * b;
+            *sum += a * b.widened();
         }
     }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b.widened()).sum();
     let [even, odd] = sums;
     even.iter().zip(&odd).map(|(a, b)| a + b).sum::<f32>() + rest
 }
 
 #[cfg(test)]
 mod tests {
+    use half::f16;
     use proptest::prelude::*;
 
     use super::*;
@@ -135,6 +137,14 @@ mod tests {
                 for (found, expected) in out.iter().zip(&expected) {
                     // Values up to 2; sums of 80 terms and an exponential in f32.
                     prop_assert!((f64::from(*found) - expected).abs() < 4e-5, "{isa}: {found} {expected}");
+                }
+                // Kept in f16, the result is that of the rounded keys and values.
+                let [k, v] = [&k, &v].map(|x| x.iter().map(|&x| f16::from_f32(x)).collect::<Vec<_>>());
+                let wide = [&k, &v].map(|x| x.iter().map(|x| x.to_f32()).collect::<Vec<_>>());
+                let expected = reference(shape, [&q, &wide[0], &wide[1]]);
+                attend_token_with(isa, KeysValues { shape, keys: &k, values: &v }, &q, &mut out);
+                for (found, expected) in out.iter().zip(&expected) {
+                    prop_assert!((f64::from(*found) - expected).abs() < 4e-5, "{isa}, f16: {found} {expected}");
                 }
             }
         }

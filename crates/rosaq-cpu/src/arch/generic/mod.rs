@@ -13,7 +13,7 @@ mod tiled_trellis;
 use std::ops::Range;
 
 use self::any_group::AnyGroupRows;
-pub(crate) use self::attention::{AttentionRows, KeysValues};
+pub(crate) use self::attention::{AttentionRows, Kept, KeysValues};
 pub(crate) use self::bytes::{ByteSimd, TileKernel};
 use self::f16::F16Rows;
 pub(crate) use self::simd::{Kernel, Simd};
