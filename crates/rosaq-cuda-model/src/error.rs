@@ -60,16 +60,14 @@ pub enum CudaModelError {
 
 impl From<CudaModelError> for RuntimeError {
     fn from(error: CudaModelError) -> Self {
-        match error {
-            CudaModelError::Cuda(CudaError::OutOfMemory { wanted, .. }) => {
-                Self::NoMemory { bytes: wanted as u64 }
-            }
-            error => Self::Device(Box::new(error)),
-        }
+        Self::Device(Box::new(error))
     }
 }
 
-/// A device's error where the runtime's is wanted.
+/// A device's error while a model runs, when all that still takes memory grows with sequences and tokens.
 pub(crate) fn on_device(error: CudaError) -> RuntimeError {
-    CudaModelError::from(error).into()
+    match error {
+        CudaError::OutOfMemory { wanted, .. } => RuntimeError::NoMemory { bytes: wanted as u64 },
+        error => CudaModelError::from(error).into(),
+    }
 }

@@ -24,9 +24,9 @@ pub enum RuntimeError {
         /// The first layer after which a value is NaN or infinite.
         layer: usize,
     },
-    /// Keys and values do not fit the memory.
+    /// Keys and values, or activations, do not fit the memory.
     #[error(
-        "keys and values of {} MB do not fit the memory of this machine; take fewer sequences or fewer tokens",
+        "{} MB of keys, values or activations do not fit the memory where the model runs; take fewer sequences or fewer tokens",
         bytes / 1_000_000
     )]
     NoMemory {

@@ -85,6 +85,8 @@ impl<const L: usize> ByteSimd<L> for PlainBytes {
         [[0; CHUNK]; L]
     }
 
+    fn prefetch(self, _: *const u8) {}
+
     fn add_bytes(self, a: [[u8; CHUNK]; L], b: [[u8; CHUNK]; L]) -> [[u8; CHUNK]; L] {
         from_fn(|lane| from_fn(|i| a[lane][i].wrapping_add(b[lane][i])))
     }

@@ -72,6 +72,9 @@ pub(crate) trait ByteSimd<const L: usize>: Copy {
     /// Zeros.
     fn no_bytes(self) -> Self::Bytes;
 
+    /// Asks for memory that will be read soon; any address may be named.
+    fn prefetch(self, address: *const u8);
+
     /// `a + b` of every byte, wrapping.
     fn add_bytes(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
 
@@ -138,4 +141,15 @@ pub(crate) trait TileKernel<const L: usize> {
         range: Range<usize>,
         out: &mut [[f32; L]],
     );
+}
+
+/// Bytes ahead of which codes are asked for, where so much is computed between loads that the processor's own prefetching stops short.
+const AHEAD: usize = 4096;
+
+/// Asks for what comes some vectors after these.
+#[inline(always)]
+pub(super) fn prefetch<V: ByteSimd<L>, const L: usize>(isa: V, vectors: &[[[u8; CHUNK]; L]]) {
+    for vector in vectors {
+        isa.prefetch(vector.as_ptr().cast::<u8>().wrapping_add(AHEAD));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::bytes::{ByteSimd, TileKernel};
+use super::bytes::{ByteSimd, TileKernel, prefetch};
 use crate::tiles::{CHUNK, CHUNKS, IntTiles, TOKENS, TileInput};
 
 /// Codes of `B` bits. A block's codes are taken apart once for all tokens; sums within a block are exact integers.
@@ -95,6 +95,7 @@ impl<const B: usize> IntKernel<B> {
         {
             let mut parts = [isa.splat(0.0); TOKENS];
             for (codes, (x, scales, rest)) in units.by_ref().take(n_blocks) {
+                prefetch(isa, codes);
                 let codes = unpack::<V, L, B>(isa, codes);
                 for ((part, x), &scale) in parts.iter_mut().zip(x).zip(scales) {
                     let sums = isa.dot::<B>(&codes, x);

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use half::f16;
 
-use super::bytes::{ByteSimd, TileKernel};
+use super::bytes::{ByteSimd, TileKernel, prefetch};
 use super::tiled::unpack;
 use crate::tiles::{BlockInput, CHUNK, CHUNKS, TILE_ROWS, TRELLIS_BLOCK, TrellisTiles};
 
@@ -125,6 +125,7 @@ impl<const B: usize, const E: usize, const O: usize> TrellisKernel<B, E, O> {
         let vectors =
             codes.as_chunks::<B>().0.iter().zip(states.as_chunks_mut::<2>().0).zip(values);
         for ((codes, [even_bytes, odd_bytes]), values) in vectors {
+            prefetch(isa, codes);
             let [even_bits, odd_bits] = halves::<V, L, E, O>(isa, codes);
             let mut state = [isa.load(even_bytes), isa.load(odd_bytes)];
             for row in 0..TILE_ROWS {
@@ -179,6 +180,7 @@ impl<const B: usize, const E: usize, const O: usize> TrellisKernel<B, E, O> {
         let mut bits = [[[isa.no_bytes(); CHUNKS]; 2]; ABREAST];
         let mut state = [[isa.no_bytes(); 2]; ABREAST];
         for v in 0..const { abreast(L) } {
+            prefetch(isa, &codes[v]);
             bits[v] = halves::<V, L, E, O>(isa, &codes[v]);
             state[v] = [isa.load(&states[v][0]), isa.load(&states[v][1])];
         }

@@ -115,6 +115,11 @@ impl ByteSimd<8> for Avx2 {
     }
 
     #[inline(always)]
+    fn prefetch(self, address: *const u8) {
+        super::prefetch(address);
+    }
+
+    #[inline(always)]
     fn add_bytes(self, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: `self` proves AVX2.
         unsafe { _mm256_add_epi8(a, b) }

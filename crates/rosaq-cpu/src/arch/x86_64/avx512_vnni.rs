@@ -127,6 +127,11 @@ impl ByteSimd<16> for Avx512Vnni {
     }
 
     #[inline(always)]
+    fn prefetch(self, address: *const u8) {
+        super::prefetch(address);
+    }
+
+    #[inline(always)]
     fn add_bytes(self, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: `self` proves AVX-512 BW.
         unsafe { _mm512_add_epi8(a, b) }
