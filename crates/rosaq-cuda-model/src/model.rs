@@ -15,8 +15,8 @@ use crate::error::on_device;
 use crate::linear::Products;
 use crate::sequences::OnDevice;
 
-/// Tokens that go through the model together at most; bounds the activations held.
-pub(crate) const BATCH_TOKENS: usize = 4096;
+/// Tokens that go through the model together, unless other is asked for; bounds the activations held.
+const PASS_TOKENS: usize = 4096;
 /// Logits that are held at once at most, in values: 128 MiB.
 const LOGITS: usize = 1 << 25;
 
@@ -28,6 +28,7 @@ pub struct CudaModel {
     blocks: Vec<Block>,
     ends: Ends,
     config: ModelConfig,
+    pass_tokens: usize,
     device: Arc<CudaDevice>,
 }
 
@@ -73,7 +74,24 @@ impl CudaModel {
             activations: None,
             logits: None,
         };
-        Ok(Self { state: Mutex::new(state), blocks: blocks?, ends, config: config.clone(), device })
+        Ok(Self {
+            state: Mutex::new(state),
+            blocks: blocks?,
+            ends,
+            config: config.clone(),
+            pass_tokens: PASS_TOKENS,
+            device,
+        })
+    }
+
+    /// The same model, through which at most so many tokens go together, 1 or more; fewer take less memory. 4,096 unless said.
+    #[must_use]
+    pub fn with_pass(self, tokens: usize) -> Self {
+        Self { pass_tokens: tokens.max(1), ..self }
+    }
+
+    pub(crate) const fn pass_tokens(&self) -> usize {
+        self.pass_tokens
     }
 
     pub(crate) fn device(&self) -> &CudaDevice {
@@ -85,8 +103,9 @@ impl CudaModel {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `tokens`, of at most [`BATCH_TOKENS`], at their `places`, over caches that there is one of for each layer, or one that
-    /// all layers share since nothing of it is read later. Leaves the states after the last block, and these normalized, in the state.
+    /// Runs `tokens`, no more than go through together, at their `places`, over caches that there is one of for each layer, or
+    /// one that all layers share since nothing of it is read later. Leaves the states after the last block, and these
+    /// normalized, in the state.
     pub(crate) fn forward(
         &self,
         state: &mut State,
@@ -219,18 +238,19 @@ impl CudaModel {
             }
         }
         if caches.is_empty() {
-            let rows = tokens.len().max(BATCH_TOKENS);
+            let rows = tokens.len().max(self.pass_tokens);
             caches.push(LayerCache::new(&self.device, &self.config, rows).map_err(on_device)?);
         }
         let mut hidden = Vec::new();
         // A window longer than a pass goes through piece by piece, and then needs every layer's keys and values.
-        if tokens.len() > BATCH_TOKENS {
+        if tokens.len() > self.pass_tokens {
             while caches.len() < self.blocks.len() {
                 let cache = LayerCache::new(&self.device, &self.config, tokens.len());
                 caches.push(cache.map_err(on_device)?);
             }
         }
-        for (tokens, places) in tokens.chunks(BATCH_TOKENS).zip(places.chunks(BATCH_TOKENS)) {
+        for (tokens, places) in tokens.chunks(self.pass_tokens).zip(places.chunks(self.pass_tokens))
+        {
             self.forward(state, tokens, places, caches)?;
             hidden.extend(self.hidden(state)?);
         }
@@ -258,10 +278,10 @@ impl Backend for CudaModel {
             let mut tokens = 0;
             let fit = rest.iter().take_while(|window| {
                 tokens += window.len();
-                tokens <= BATCH_TOKENS
+                tokens <= self.pass_tokens
             });
             let n = fit.count().max(1);
-            if rest[0].len() > BATCH_TOKENS {
+            if rest[0].len() > self.pass_tokens {
                 caches.clear();
             }
             hidden.extend(self.windows_hidden(state, &rest[..n], &mut caches)?);

@@ -7,7 +7,6 @@ use rosaq_tensor::Matrix;
 use crate::CudaModel;
 use crate::block::LayerCache;
 use crate::error::on_device;
-use crate::model::BATCH_TOKENS;
 
 /// Sequences of a [`CudaModel`]; sequence `s` owns the rows from `s * room` on.
 #[derive(Debug)]
@@ -67,12 +66,14 @@ impl Sequences for OnDevice<'_> {
         let (ids, places) = self.placed(tokens)?;
         let mut state = model.state();
         let (vocab, d) = (model.config().vocab_size, model.config().hidden_size);
-        let data = if ids.len() == n && n <= BATCH_TOKENS {
+        let data = if ids.len() == n && n <= model.pass_tokens() {
             model.forward(&mut state, &ids, &places, &mut self.caches)?;
             model.last_logits(&mut state)?
         } else {
             let mut hidden = Vec::with_capacity(ids.len() * d);
-            for (ids, places) in ids.chunks(BATCH_TOKENS).zip(places.chunks(BATCH_TOKENS)) {
+            for (ids, places) in
+                ids.chunks(model.pass_tokens()).zip(places.chunks(model.pass_tokens()))
+            {
                 model.forward(&mut state, ids, places, &mut self.caches)?;
                 hidden.extend(model.hidden(&state)?);
             }

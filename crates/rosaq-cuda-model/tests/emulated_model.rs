@@ -147,6 +147,10 @@ fn models_on_the_device_are_those_of_the_processor() {
     for (name, shuffled) in [("tiny-llama", false), ("tiny-qwen2", true)] {
         Both::new(&device, rounded(name, shuffled)).check(name);
     }
+    // Sequences that are longer than what goes through at a time, and tokens that see no more than those just before.
+    let (mut config, ends, blocks) = rounded("tiny-llama", false);
+    config.sliding_window = Some(3);
+    Both::new(&device, (config, ends, blocks)).in_passes(4).check("a window, in passes");
     Both::new(&device, turned(rounded("tiny-llama", true))).check("every rotation");
     Both::new(&device, smollm2_shaped()).check("layers of SmolLM2's shape");
 }

@@ -47,6 +47,12 @@ impl Both {
         Self { cpu, cuda }
     }
 
+    /// The model on the device takes so many tokens at a time.
+    #[allow(dead_code, reason = "not every test program asks for it")]
+    pub(crate) fn in_passes(self, tokens: usize) -> Self {
+        Self { cuda: self.cuda.with_pass(tokens), ..self }
+    }
+
     pub(crate) fn check(&self, name: &str) {
         self.check_windows(name);
         self.check_sequences(name);
