@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rosaq_pipeline::{
-    Amount, CalibrationSet, EvalText, MethodSettings, OutputRotation, Part, Preset, TableWidth,
-    TaskJob, TokenWeighting,
+    Amount, CalibrationSet, EvalText, MethodSettings, OutputRotation, Part, Preset, Products,
+    TableWidth, TaskJob, TokenWeighting,
 };
 
 use crate::command_flags::{
@@ -117,6 +117,9 @@ pub(crate) struct CalibrationFlags {
     /// Weight tokens at the inputs of o and down by one over the residual's mean square, so that attention sinks do not decide
     #[arg(long)]
     weight_tokens: bool,
+    /// Precision of the calibration pass [default: bf16 for `spectral` alone on processors that are faster with it, else f32]
+    #[arg(long, value_name = "f32|bf16", value_parser = parse_products)]
+    calib_products: Option<Products>,
 }
 
 impl CalibrationFlags {
@@ -137,6 +140,7 @@ impl CalibrationFlags {
             } else {
                 TokenWeighting::Equal
             },
+            products: self.calib_products,
         }
     }
 }
@@ -356,6 +360,15 @@ pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {
         Ok(n) if n >= 1 => Ok(n),
         _ => Err("expected a whole number from 1".to_owned()),
+    }
+}
+
+fn parse_products(text: &str) -> Result<Products, String> {
+    match text {
+        "f32" => Ok(Products::F32),
+        "bf16" if rosaq_pipeline::bf16_is_fast() => Ok(Products::Bf16),
+        "bf16" => Err("this processor has no AVX-512 BF16; leave it at f32".to_owned()),
+        _ => Err("expected f32 or bf16".to_owned()),
     }
 }
 

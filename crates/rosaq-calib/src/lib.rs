@@ -9,7 +9,7 @@ mod magnitude;
 mod state_file;
 mod stats;
 
-pub use collector::{Requirements, StatsCollector, TokenWeighting};
+pub use collector::{Collecting, Products, Requirements, StatsCollector, TokenWeighting};
 pub use error::CalibError;
 pub use gram::Gram;
 pub use magnitude::ChannelMagnitude;

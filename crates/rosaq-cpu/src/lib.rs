@@ -3,6 +3,7 @@
 mod arch;
 mod awake;
 pub mod bench;
+mod bf16;
 mod dispatch;
 mod gemm;
 mod gemv;
@@ -14,6 +15,7 @@ mod trellis;
 
 pub use arch::attention::AttentionShape;
 pub use awake::keep_awake;
+pub use bf16::{Bf16Linear, Bf16Panels, add_gram_bf16, bf16_is_fast};
 pub use dispatch::{
     attend_token, attend_token_f16, silu_mul, silu_mul_backward, softmax, walsh_hadamard,
 };

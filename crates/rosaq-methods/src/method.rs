@@ -33,6 +33,12 @@ pub trait Method: Sync {
         false
     }
 
+    /// Whether statistics of activations and weights rounded to bf16 are as good as exact ones. Methods whose figures are to be
+    /// compared with those of others say no.
+    fn bears_rounded_statistics(&self) -> bool {
+        false
+    }
+
     /// The same as [`Self::plan`] with the sensitivities of the linears known, which tell where a target size is spent best.
     ///
     /// # Errors

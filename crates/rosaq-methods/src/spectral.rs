@@ -80,6 +80,10 @@ impl Method for Spectral {
         true
     }
 
+    fn bears_rounded_statistics(&self) -> bool {
+        true
+    }
+
     fn plan(
         &self,
         config: &ModelConfig,

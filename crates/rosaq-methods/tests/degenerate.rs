@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
 use faer::Mat;
-use rosaq_calib::{LayerStats, Requirements, StatsCollector, TokenWeighting};
+use rosaq_calib::{Collecting, LayerStats, Requirements, StatsCollector};
 use rosaq_learn::{LearnOptions, learn};
 use rosaq_methods::{
     Basis, BlockBases, BlockInput, HeadScope, METHODS, Method, MethodError, MethodSettings,
@@ -59,7 +59,7 @@ fn block(config: &ModelConfig, scale: f32) -> BlockWeights {
 
 /// Statistics of `tokens` rows, value `x(token, channel)` at every site.
 fn statistics(config: &ModelConfig, tokens: usize, x: impl Fn(usize, usize) -> f32) -> LayerStats {
-    let mut collector = StatsCollector::new(config, Requirements::ALL, TokenWeighting::Equal);
+    let mut collector = StatsCollector::new(config, Requirements::ALL, Collecting::default());
     for site in SITES {
         let channels = match site {
             ActivationSite::DownInput => config.intermediate_size,

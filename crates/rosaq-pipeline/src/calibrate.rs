@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rosaq_calib::{
-    Fingerprint, LayerStats, Requirements, StatsCollector, TokenWeighting, load_layer, save_layer,
+    Collecting, Fingerprint, LayerStats, Products, Requirements, StatsCollector, load_layer,
+    save_layer,
 };
 use rosaq_cpu::bench::gemm_rate_gflops_all_threads;
 use rosaq_model::{ModelConfig, SourceModel};
@@ -20,7 +21,7 @@ use crate::{PipelineError, Progress};
 pub struct StatsDir {
     dir: PathBuf,
     key: Fingerprint,
-    weighting: TokenWeighting,
+    collecting: Collecting,
 }
 
 impl StatsDir {
@@ -28,10 +29,10 @@ impl StatsDir {
     pub(crate) fn open(
         dir: PathBuf,
         key: Fingerprint,
-        weighting: TokenWeighting,
+        collecting: Collecting,
     ) -> Result<Self, PipelineError> {
         fs::create_dir_all(&dir).map_err(PipelineError::disk("create", &dir))?;
-        Ok(Self { dir, key, weighting })
+        Ok(Self { dir, key, collecting })
     }
 
     /// The directory.
@@ -125,14 +126,18 @@ pub(crate) fn calibrate(
         if is_long && (layer - first).is_multiple_of((last + 1 - first).div_ceil(RATE_SAMPLES)) {
             rates.push(gemm_rate_gflops_all_threads());
         }
-        let block = LoadedBlock::Owned(Box::new(source.load_block(layer)?));
+        let block = source.load_block(layer)?;
+        let block = match stats.collecting.products {
+            Products::F32 => LoadedBlock::Owned(Box::new(block)),
+            Products::Bf16 => LoadedBlock::rounded(block),
+        };
         source.release();
         let report = |share: f64| -> Result<(), RuntimeError> {
             stage.set(((layer - first) as f64 + share) / (last + 1 - first) as f64);
             Ok(())
         };
         let needed = if is_missing { requirements } else { Requirements::NONE };
-        let mut collector = StatsCollector::new(config, needed, stats.weighting);
+        let mut collector = StatsCollector::new(config, needed, stats.collecting);
         let pass = LayerPass { config, rope: &rope, layer };
         pass.run(&block, &lengths, &mut hidden, &mut collector, &report)?;
         if is_missing {
@@ -234,7 +239,7 @@ mod tests {
 
     fn collect(dir: &Path) -> Vec<Vec<u8>> {
         let (source, stats) =
-            (model(), StatsDir::open(dir.to_owned(), KEY, TokenWeighting::Equal).unwrap());
+            (model(), StatsDir::open(dir.to_owned(), KEY, Collecting::default()).unwrap());
         let needs = Requirements::grams_at(&[ActivationSite::DownInput]);
         assert!(calibrate(&source, &windows(), needs, &stats, Progress::Quiet).unwrap().worked);
         assert!(!calibrate(&source, &windows(), needs, &stats, Progress::Quiet).unwrap().worked);
@@ -248,11 +253,11 @@ mod tests {
         let rope = RopeTable::new(source.config(), 32);
         let block = LoadedBlock::Owned(Box::new(source.load_block(0).unwrap()));
         let mut ignored =
-            StatsCollector::new(source.config(), Requirements::NONE, TokenWeighting::Equal);
+            StatsCollector::new(source.config(), Requirements::NONE, Collecting::default());
         let pass = LayerPass { config: source.config(), rope: &rope, layer: 0 };
         pass.run(&block, &[32; 4], &mut hidden, &mut ignored, &|_| Ok(())).unwrap();
         hidden.iter_mut().for_each(|h| *h *= scale);
-        let stats = StatsDir::open(dir.to_owned(), KEY, TokenWeighting::Equal).unwrap();
+        let stats = StatsDir::open(dir.to_owned(), KEY, Collecting::default()).unwrap();
         fs::write(stats.layer_path(0), &whole[0]).unwrap();
         Snapshot { path: dir.join("hidden.state"), key: KEY }.save(1, &hidden).unwrap();
     }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rosaq_calib::Requirements;
+use rosaq_calib::{Collecting, Requirements};
 use rosaq_methods::{Setting, find, plan};
 use rosaq_model::SourceModel;
 use serde::Serialize;
@@ -50,6 +50,11 @@ impl CompareJob {
     #[must_use]
     pub fn checkpoint(&self, variant: &Variant) -> PathBuf {
         self.out.join(directory_name(variant))
+    }
+
+    /// How the statistics that all methods share are collected.
+    fn collecting(&self) -> Result<Collecting, PipelineError> {
+        self.calibration.collecting(self.variants.iter().map(|variant| variant.method.as_str()))
     }
 }
 
@@ -170,13 +175,9 @@ fn prepare_statistics(
     let windows = job.calibration.windows(&source_tokenizer(source)?)?;
     warn_of_length(windows.context(), source.config(), progress);
     let model = model_fingerprint(source)?;
-    let key = calibration_fingerprint(
-        &model,
-        windows.tokens(),
-        windows.context(),
-        job.calibration.weighting,
-    );
-    let stats = StatsDir::open(shared.dir.clone(), key, job.calibration.weighting)?;
+    let collecting = job.collecting()?;
+    let key = calibration_fingerprint(&model, windows.tokens(), windows.context(), collecting);
+    let stats = StatsDir::open(shared.dir.clone(), key, collecting)?;
     let watch = Stopwatch::start();
     let worked = calibrate(source, &windows, shared.requirements, &stats, progress)?.worked;
     Ok(worked.then(|| watch.stop("calibrate")))
@@ -205,7 +206,10 @@ impl Run<'_> {
             model: job.model.clone(),
             method: variant.method.clone(),
             settings: s.clone(),
-            calibration: job.calibration.clone(),
+            calibration: CalibrationSet {
+                products: Some(job.collecting()?.products),
+                ..job.calibration.clone()
+            },
             out: job.checkpoint(variant),
             fresh: job.fresh,
         };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rosaq_calib::TokenWeighting;
+use rosaq_calib::Collecting;
 use rosaq_methods::{HeadScope, QuantPlan, Sensitivity, find, plan};
 use rosaq_model::{ActivationSite, LINEAR_ROLES, ModelConfig, Role, SourceModel};
 use rosaq_rotate::Placement;
@@ -110,7 +110,7 @@ fn known_sensitivity(
 ) -> Result<Option<Sensitivity>, PipelineError> {
     let windows = calibration_tokens(job, source)?;
     let keys = Keys::new(job, source, Some(&windows))?;
-    let stats = StatsDir::open(dir.to_owned(), keys.calibration, job.calibration.weighting)?;
+    let stats = StatsDir::open(dir.to_owned(), keys.calibration, job.collecting()?)?;
     let requirements = find(&job.method)?.requirements();
     if !stats.is_complete(source.config(), requirements) {
         return Ok(None);
@@ -159,7 +159,7 @@ fn sampled_energy(
     progress: Progress,
 ) -> Result<f64, PipelineError> {
     let dir = tempfile::tempdir().map_err(PipelineError::disk("create", std::env::temp_dir()))?;
-    let stats = StatsDir::open(dir.path().to_owned(), [0; 32], TokenWeighting::Equal)?;
+    let stats = StatsDir::open(dir.path().to_owned(), [0; 32], Collecting::default())?;
     let sites = [ActivationSite::AttentionInput, ActivationSite::MlpInput];
     calibrate(source, sample, rosaq_calib::Requirements::grams_at(&sites), &stats, progress)?;
     let salient = plan.residual.map_or(0, |r| r.basis.salient());

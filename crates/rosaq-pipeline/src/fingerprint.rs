@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use rosaq_calib::{Fingerprint, TokenWeighting};
+use rosaq_calib::{Collecting, Fingerprint, Products, TokenWeighting};
 use rosaq_model::SourceModel;
 
 use crate::PipelineError;
@@ -56,18 +56,21 @@ pub(crate) fn checkpoint_fingerprint(dir: &Path) -> Result<Fingerprint, Pipeline
     Ok(*hasher.finalize().as_bytes())
 }
 
-/// Hash of a model, the tokens it is calibrated on and how they are weighted.
+/// Hash of a model, the tokens it is calibrated on and how statistics are collected.
 pub(crate) fn calibration_fingerprint(
     model: &Fingerprint,
     tokens: &[u32],
     length: usize,
-    weighting: TokenWeighting,
+    collecting: Collecting,
 ) -> Fingerprint {
-    let plain = windows_fingerprint(model, tokens, length);
-    match weighting {
-        TokenWeighting::Equal => plain,
-        TokenWeighting::ByResidual => job_fingerprint(&plain, "by residual", ""),
+    let mut key = windows_fingerprint(model, tokens, length);
+    if collecting.weighting == TokenWeighting::ByResidual {
+        key = job_fingerprint(&key, "by residual", "");
     }
+    if collecting.products == Products::Bf16 {
+        key = job_fingerprint(&key, "bf16", "");
+    }
+    key
 }
 
 /// Hash of a model and token windows.

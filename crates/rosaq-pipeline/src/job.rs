@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use rosaq_calib::TokenWeighting;
-use rosaq_methods::{Basis, HeadScope, MethodSettings, OrderPlan, QuantPlan, Rounding};
+use rosaq_calib::{Collecting, Products, TokenWeighting};
+use rosaq_methods::{Basis, HeadScope, MethodSettings, OrderPlan, QuantPlan, Rounding, find};
 use rosaq_model::Role;
 use rosaq_pack::{Segment, SegmentKind};
 use rosaq_saliency::SaliencyRule;
 use rosaq_text::{TextError, TokenWindows, Tokenizer, calibration_windows};
 use serde_json::{Map, Value, json};
 
-use crate::TableWidth;
+use crate::{PipelineError, TableWidth};
 
 /// How many windows are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,9 +32,32 @@ pub struct CalibrationSet {
     pub length: usize,
     /// How much each token counts.
     pub weighting: TokenWeighting,
+    /// The precision of the forward pass and of Gram matrices; by default what suits method and processor.
+    pub products: Option<Products>,
 }
 
 impl CalibrationSet {
+    /// How statistics for these methods are collected: in f32, unless all of them bear rounded activations and the processor
+    /// is faster with these.
+    ///
+    /// # Errors
+    /// A method that does not exist.
+    pub(crate) fn collecting<'a>(
+        &self,
+        mut methods: impl Iterator<Item = &'a str>,
+    ) -> Result<Collecting, PipelineError> {
+        let products = match self.products {
+            Some(products) => products,
+            None => {
+                let bear_it = methods.try_fold(rosaq_cpu::bf16_is_fast(), |all, name| {
+                    Ok::<_, PipelineError>(all && find(name)?.bears_rounded_statistics())
+                });
+                if bear_it? { Products::Bf16 } else { Products::F32 }
+            }
+        };
+        Ok(Collecting { weighting: self.weighting, products })
+    }
+
     /// Reads and cuts the text.
     ///
     /// # Errors
@@ -73,6 +96,11 @@ pub struct QuantizeJob {
 }
 
 impl QuantizeJob {
+    /// How its statistics are collected.
+    pub(crate) fn collecting(&self) -> Result<Collecting, PipelineError> {
+        self.calibration.collecting(std::iter::once(self.method.as_str()))
+    }
+
     /// The settings as they stand in the checkpoint's configuration: what the plan does, defaults filled in.
     #[must_use]
     pub fn settings_json(&self, plan: &QuantPlan) -> Map<String, Value> {

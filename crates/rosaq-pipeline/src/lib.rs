@@ -55,7 +55,8 @@ pub use present::{write_comparison_html, write_html, write_model_card};
 pub use progress::{Progress, Stage};
 pub use quantize::quantize;
 pub use report::{Evaluation, GoldenLogits, QuantizeReport, read_report, write_report};
-pub use rosaq_calib::TokenWeighting;
+pub use rosaq_calib::{Products, TokenWeighting};
+pub use rosaq_cpu::bf16_is_fast;
 pub use rosaq_eval::Sharing;
 pub use rosaq_generate::{EndReason, Generated, Message, Request, Sampler, Sampling};
 pub use rosaq_methods::{

@@ -98,7 +98,7 @@ impl Prepared<'_> {
         let total = Stopwatch::start();
         let (job, source) = (self.job, self.source);
         let dir = shared.map_or_else(|| work.statistics(), |s| s.dir.clone());
-        let stats = StatsDir::open(dir, keys.calibration, job.calibration.weighting)?;
+        let stats = StatsDir::open(dir, keys.calibration, job.collecting()?)?;
         let (mut stages, mut floor) = (Vec::new(), None);
         if let Some(windows) = self.windows {
             let watch = Stopwatch::start();
@@ -167,10 +167,7 @@ impl Keys {
     ) -> Result<Self, PipelineError> {
         let model = model_fingerprint(source)?;
         let calibration = match windows {
-            Some(w) => {
-                let weighting = job.calibration.weighting;
-                calibration_fingerprint(&model, w.tokens(), w.context(), weighting)
-            }
+            Some(w) => calibration_fingerprint(&model, w.tokens(), w.context(), job.collecting()?),
             None => model,
         };
         let mut settings = format!("{:?}", job.settings);

@@ -28,6 +28,7 @@ fn job(model: &Path, method: &str, bits: u8, out: &Path) -> QuantizeJob {
             sequences: Amount::Exactly(8),
             length: 128,
             weighting: TokenWeighting::Equal,
+            products: None,
         },
         out: out.to_owned(),
         fresh: false,

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use common::{distance, fixture};
 use faer::Mat;
-use rosaq_calib::{Requirements, StatsCollector, TokenWeighting};
+use rosaq_calib::{Collecting, Requirements, StatsCollector};
 use rosaq_checkpoint::{finish, write_block_shard, write_ends_shard};
 use rosaq_methods::{
     Basis, BlockBases, BlockInput, HeadScope, MethodSettings, OutputRotation, find, head_bases,
@@ -111,7 +111,7 @@ fn quantize_in_memory(
     };
     for layer in 0..config.n_layers {
         let block = source.load_block(layer).unwrap();
-        let mut collector = StatsCollector::new(&config, Requirements::ALL, TokenWeighting::Equal);
+        let mut collector = StatsCollector::new(&config, Requirements::ALL, Collecting::default());
         let batch = Batch { lengths: &[IDS.len()], parents: &[] };
         let context = BlockContext { config: &config, rope: &rope, batch };
         let (dense, workspace) = (LoadedBlock::Dense(&block), &mut Workspace::default());

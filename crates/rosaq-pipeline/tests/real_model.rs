@@ -8,7 +8,7 @@ mod common;
 use std::path::PathBuf;
 
 use common::{distance, held_out, job, reference, run};
-use rosaq_calib::{Requirements, StatsCollector, TokenWeighting};
+use rosaq_calib::{Collecting, Requirements, StatsCollector};
 use rosaq_methods::{SalientFirst, residual_basis};
 use rosaq_model::{ActivationSite, SourceModel};
 use rosaq_pca::headwise_eigenbases;
@@ -65,7 +65,7 @@ fn rotated(source: &SourceModel, ids: &[u32], placement: Placement) -> Model {
     let mut hidden = source.embed(ids).unwrap().data;
     let mut stats = Vec::new();
     for layer in 0..config.n_layers {
-        let mut collector = StatsCollector::new(&config, Requirements::ALL, TokenWeighting::Equal);
+        let mut collector = StatsCollector::new(&config, Requirements::ALL, Collecting::default());
         let block = source.load_block(layer).unwrap();
         let batch = Batch { lengths: &[ids.len()], parents: &[] };
         let context = BlockContext { config: &config, rope: &rope, batch };

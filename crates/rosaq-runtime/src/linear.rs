@@ -2,6 +2,7 @@
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
+use rosaq_cpu::Bf16Linear;
 use rosaq_model::LinearWeights;
 use rosaq_pack::PackedLinear;
 use rosaq_tensor::Matrix;
@@ -32,6 +33,20 @@ impl LinearOp for Matrix {
         let x = MatRef::from_row_major_slice(x, tokens, self.cols);
         let w = MatRef::from_row_major_slice(&self.data, self.rows, self.cols);
         multiply_tiles(MatMut::from_row_major_slice_mut(out, tokens, self.rows), x, w.transpose());
+    }
+}
+
+impl LinearOp for Bf16Linear {
+    fn out_features(&self) -> usize {
+        self.out_features
+    }
+
+    fn in_features(&self) -> usize {
+        self.in_features
+    }
+
+    fn apply(&self, _tokens: usize, x: &[f32], out: &mut [f32]) {
+        self.multiply(x, out);
     }
 }
 

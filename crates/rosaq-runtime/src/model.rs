@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rosaq_checkpoint::Checkpoint;
+use rosaq_cpu::Bf16Linear;
 use rosaq_model::{ActivationObserver, BlockWeights, IgnoreActivations, ModelConfig, SourceModel};
 use rosaq_pack::PackedLinear;
 use rosaq_tensor::Matrix;
@@ -44,11 +45,22 @@ pub enum LoadedBlock<'a> {
     Owned(Box<BlockWeights>),
     /// Dense, resident.
     Dense(&'a BlockWeights),
+    /// Rounded to bf16, as are the inputs of its linears.
+    Rounded(Box<BlockWeights<Bf16Linear>>),
     /// Packed, resident.
     Packed(&'a BlockWeights<ArrangedLinear>),
 }
 
 impl LoadedBlock<'_> {
+    /// A dense block rounded to bf16.
+    #[must_use]
+    pub fn rounded(block: BlockWeights) -> Self {
+        let rounded = block.try_map(|_, weight| {
+            Ok::<_, std::convert::Infallible>(Bf16Linear::new(weight.cols, &weight.data))
+        });
+        Self::Rounded(Box::new(rounded.unwrap_or_else(|never| match never {})))
+    }
+
     /// Runs the block; see [`forward_block`].
     pub fn forward(
         &self,
@@ -63,6 +75,9 @@ impl LoadedBlock<'_> {
                 forward_block(context, block, hidden, caches, observer, workspace);
             }
             Self::Dense(block) => {
+                forward_block(context, block, hidden, caches, observer, workspace);
+            }
+            Self::Rounded(block) => {
                 forward_block(context, block, hidden, caches, observer, workspace);
             }
             Self::Packed(block) => {

@@ -26,6 +26,7 @@ pub(crate) fn job(model: &Path, method: &str, bits: u8, out: &Path) -> QuantizeJ
             sequences: Amount::Exactly(16),
             length: 256,
             weighting: TokenWeighting::Equal,
+            products: None,
         },
         out: out.to_owned(),
         fresh: false,

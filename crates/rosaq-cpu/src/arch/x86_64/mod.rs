@@ -12,6 +12,7 @@ pub(crate) mod avx2;
 mod avx2_bytes;
 pub(crate) mod avx512;
 pub(crate) mod avx512_vnni;
+pub(crate) mod bf16;
 pub(crate) mod elementwise;
 pub(crate) mod trellis;
 
