@@ -95,12 +95,12 @@ impl<const L: usize> ByteSimd<L> for PlainBytes {
         *entries
     }
 
-    fn shift_idxs<const N: usize>(self, idxs: [[u8; CHUNK]; L]) -> [[u8; CHUNK]; L] {
-        idxs.map(|lane| lane.map(|idx| idx << N & 63))
+    fn merge(self, into: [[u8; CHUNK]; L], from: [[u8; CHUNK]; L], mask: u8) -> [[u8; CHUNK]; L] {
+        from_fn(|lane| from_fn(|i| from[lane][i] & mask | into[lane][i] & !mask))
     }
 
     fn look_up(self, table: &[i8; 64], idxs: [[u8; CHUNK]; L]) -> [[u8; CHUNK]; L] {
-        idxs.map(|lane| lane.map(|idx| table[usize::from(idx)].cast_unsigned()))
+        idxs.map(|lane| lane.map(|idx| table[usize::from(idx & 63)].cast_unsigned()))
     }
 
     fn dot_values(

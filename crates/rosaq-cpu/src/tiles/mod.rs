@@ -10,12 +10,14 @@ mod input;
 mod lanes;
 mod layout;
 mod linear;
+mod schedule;
 mod trellis;
 
 pub(crate) use input::{BlockInput, InputBlock, Rounding, TileInput};
 pub(crate) use lanes::Lanes;
 pub(crate) use layout::{CHUNKS, F16Tiles, IntTiles};
 pub use linear::TiledLinear;
+pub(crate) use schedule::{PLACES, RowPlan, Schedule, Step, period};
 pub(crate) use trellis::{TILE_ROWS, TrellisTiles};
 
 /// Channels that a lane of four bytes holds.

@@ -1,22 +1,22 @@
 //! Trellis codes laid out so that vectors of channels walk down the rows in registers.
 //!
-//! Eight rows form a tile. A vector holds `4 L` channels, a byte to each, and its bits are those of the eight rows: the even bits of
-//! each row's code in one set of vectors, the odd ones in another, laid out like the chunks of a block of integer codes. As many bits
-//! as a file takes, and a row's part of a state comes out by a shift and a mask.
+//! Eight rows form a tile. A vector holds `4 L` channels, a byte to each, and as many vectors as a code has bits hold the tile's:
+//! as many bits as a file takes, in the order in which states want them, see [`super::schedule`].
 
 use half::f16;
 use rayon::prelude::*;
 use rosaq_pack::{Bits, PackedLinear, unpack_into};
 
-use super::layout::{CHUNKS, runs, take};
+use super::layout::CHUNKS;
+use super::schedule::{MAX_BITS, PLACES, Schedule, period, place_in_state, turned};
 use super::{CHUNK, Lanes, TRELLIS_BLOCK};
 use crate::segment::{SegmentRows, TrellisSegment};
 use crate::trellis::{ENTRIES, SumTrellis};
 
 /// Rows of a tile.
 pub(crate) const TILE_ROWS: usize = CHUNKS;
-/// Bits of a state's even or odd half.
-const HALF: u32 = 6;
+/// Tables of 64 entries, by even and by odd bits, for every place at which the newest bit may stand.
+pub(crate) type TurnedTables = [[[i8; ENTRIES]; PLACES]; 2];
 
 /// A segment of trellis codes into two added tables.
 #[derive(Debug, Clone)]
@@ -26,15 +26,13 @@ pub(crate) struct TrellisTiles<const L: usize> {
     pub(crate) channel_start: usize,
     pub(crate) channels: usize,
     n_rows: usize,
-    /// By the even bits of the state.
-    pub(crate) even: [i8; ENTRIES],
-    /// By the odd bits.
-    pub(crate) odd: [i8; ENTRIES],
-    /// `[tiles, vectors, bits]`: the vectors of even bits, then those of odd ones.
+    /// By the even and by the odd bits of the state.
+    pub(crate) tables: TurnedTables,
+    /// `[tiles, vectors, bits]`.
     codes: Lanes<L>,
     /// Of each row.
     scales: Vec<f16>,
-    /// `[vectors, 2]`: the even and odd bits of the states before the first row.
+    /// `[vectors, 2]`: both streams of the states before the first row.
     initial: Lanes<L>,
 }
 
@@ -55,8 +53,7 @@ impl<const L: usize> TrellisTiles<L> {
             channel_start: linear.layout().segments[idx].channel_start,
             channels,
             n_rows,
-            even,
-            odd,
+            tables: [even, odd].map(|table| std::array::from_fn(|turn| turned(&table, turn))),
             codes: Lanes::zeros(n_tiles * n_vectors * bits.count()),
             scales: (0..n_rows).map(|row| linear.scales_of(idx, row)[0]).collect(),
             initial: Lanes::zeros(2 * n_vectors),
@@ -66,17 +63,19 @@ impl<const L: usize> TrellisTiles<L> {
         tasks.for_each_init(
             || vec![0; channels],
             |codes, (tile, vectors)| {
+                let schedule = Schedule::of(bits.count(), tile % period(bits.count()));
                 for row in tile * TILE_ROWS..n_rows.min((tile + 1) * TILE_ROWS) {
                     unpack_into(linear.codes_of(idx, row), bits, codes);
-                    place_row(bits, row % TILE_ROWS, codes, vectors);
+                    place_row(bits, &schedule.places[row % TILE_ROWS], codes, vectors);
                 }
             },
         );
         let mut codes = vec![0; channels];
         let back = found.n_warm_up();
-        for row in (n_rows * back - back)..n_rows * back {
-            unpack_into(linear.codes_of(idx, row % n_rows), bits, &mut codes);
-            tiles.shift_initial(&codes);
+        for row in 0..back {
+            let stored = (n_rows * back - back + row) % n_rows;
+            unpack_into(linear.codes_of(idx, stored), bits, &mut codes);
+            tiles.enter_initial(row.cast_signed() - back.cast_signed(), &codes);
         }
         Some(tiles)
     }
@@ -86,24 +85,21 @@ impl<const L: usize> TrellisTiles<L> {
         SumTrellis::of(&TrellisSegment { linear, segment_idx: idx }).is_some()
     }
 
-    fn shift_initial(&mut self, codes: &[u8]) {
+    /// Puts a row's bits into the states, `row` counted from the first, before which it comes.
+    fn enter_initial(&mut self, row: isize, codes: &[u8]) {
         let bits = self.bits.count();
         for (channel, &code) in codes.iter().enumerate() {
-            let vectors = &mut self.initial.as_chunks_mut::<2>().0;
-            let [even, odd] = &mut vectors[channel / Self::WIDTH];
+            let streams = &mut self.initial.as_chunks_mut::<2>().0[channel / Self::WIDTH];
             let (lane, byte) = (channel % Self::WIDTH / CHUNK, channel % CHUNK);
-            let (even, odd) = (&mut even[lane][byte], &mut odd[lane][byte]);
-            let [low, high] = apart(code);
-            // What was even becomes odd where the shift is odd.
-            let (from_even, from_odd) =
-                if bits.is_multiple_of(2) { (*even, *odd) } else { (*odd, *even) };
-            let mask = (1 << HALF) - 1;
-            *even = (from_even << bits.div_ceil(2) | low) & mask;
-            *odd = (from_odd << (bits / 2) | high) & mask;
+            for bit in 0..bits {
+                let (stream, place) = place_in_state(bits, row, bit);
+                let state = &mut streams[stream][lane][byte];
+                *state = *state & !(1 << place) | (code >> bit & 1) << place;
+            }
         }
     }
 
-    /// The states before the first row, even and odd bits of each vector of channels.
+    /// The states before the first row, both streams of each vector of channels.
     pub(crate) const fn initial(&self) -> &Lanes<L> {
         &self.initial
     }
@@ -132,7 +128,7 @@ impl<const L: usize> TrellisTiles<L> {
     /// Writes the values of one row.
     pub(crate) fn row_into(&self, row: usize, out: &mut [f32]) {
         let bits = self.bits.count();
-        let rows_back = (2 * HALF as usize).div_ceil(bits);
+        let rows_back = (2 * PLACES).div_ceil(bits);
         for (channel, out) in out.iter_mut().enumerate() {
             let mut halves = [0_usize; 2];
             for back in (0..rows_back).rev() {
@@ -141,23 +137,29 @@ impl<const L: usize> TrellisTiles<L> {
                     // The bits of a state from the oldest on: they are even and odd by turns.
                     let position = back * bits + bit;
                     let set = usize::from(self.code(row, channel) >> bit & 1);
-                    if position < 2 * HALF as usize {
+                    if position < 2 * PLACES {
                         halves[position % 2] |= set << (position / 2);
                     }
                 }
             }
-            let sum = i16::from(self.even[halves[0]]) + i16::from(self.odd[halves[1]]);
-            *out = self.scales[row].to_f32() * f32::from(sum);
+            let [even, odd] = [0, 1].map(|half| i16::from(self.entry(half, halves[half])));
+            *out = self.scales[row].to_f32() * f32::from(even + odd);
         }
+    }
+
+    /// The entry of one table for six bits, the newest lowest.
+    fn entry(&self, half: usize, bits: usize) -> i8 {
+        self.tables[half][0][bits.reverse_bits() >> (usize::BITS as usize - PLACES)]
     }
 
     fn code(&self, row: usize, channel: usize) -> u8 {
         let bits = self.bits.count();
-        let vectors = &self.codes_of(row / TILE_ROWS)[channel / Self::WIDTH * bits..][..bits];
-        let (even, odd) = vectors.split_at(bits.div_ceil(2));
-        let at = (row % TILE_ROWS, channel % Self::WIDTH / CHUNK, channel % CHUNK);
-        let halves = [take(even, at), take(odd, at)];
-        (0..bits).fold(0, |code, bit| code | (halves[bit % 2] >> (bit / 2) & 1) << bit)
+        let tile = row / TILE_ROWS;
+        let vectors = &self.codes_of(tile)[channel / Self::WIDTH * bits..][..bits];
+        let (lane, byte) = (channel % Self::WIDTH / CHUNK, channel % CHUNK);
+        let places = Schedule::of(bits, tile % period(bits)).places[row % TILE_ROWS];
+        let bit_of = |&(vector, at): &(usize, usize)| vectors[vector][lane][byte] >> at & 1;
+        places[..bits].iter().enumerate().fold(0, |code, (bit, at)| code | bit_of(at) << bit)
     }
 
     /// Bytes held.
@@ -166,36 +168,19 @@ impl<const L: usize> TrellisTiles<L> {
     }
 }
 
-/// Puts a row's codes into the vectors of its tile, `[vectors, bits]`.
+/// Puts a row's codes into the vectors of its tile, `[vectors, bits]`, each bit of a code where `places` says.
 fn place_row<const L: usize>(
     bits: Bits,
-    row_of_tile: usize,
+    places: &[(usize, usize); MAX_BITS],
     codes: &[u8],
     vectors: &mut [[[u8; CHUNK]; L]],
 ) {
-    let n_even = bits.count().div_ceil(2);
-    // Where each half's bits go: from which on, into which vector, how far up, and how many.
-    let halves = [(0, n_even), (n_even, bits.count() / 2)].map(|(first, n)| {
-        let mut at = 0;
-        runs(n, row_of_tile).map(|(vector, shift, n)| {
-            at += n;
-            (at - n, first + vector, shift, (1_u8 << n) - 1)
-        })
-    });
-    let apart: [[u8; 2]; 64] = std::array::from_fn(|code| apart(code.to_le_bytes()[0]));
     for (codes, vectors) in codes.chunks(CHUNK * L).zip(vectors.chunks_exact_mut(bits.count())) {
-        for (half, runs) in halves.iter().enumerate() {
-            for &(from, vector, shift, mask) in runs.iter().filter(|run| run.3 > 0) {
-                let bytes = vectors[vector].as_flattened_mut();
-                for (byte, &code) in bytes.iter_mut().zip(codes) {
-                    *byte |= (apart[usize::from(code & 63)][half] >> from & mask) << shift;
-                }
+        for (bit, &(vector, at)) in places.iter().enumerate().take(bits.count()) {
+            let bytes = vectors[vector].as_flattened_mut();
+            for (byte, &code) in bytes.iter_mut().zip(codes) {
+                *byte |= (code >> bit & 1) << at;
             }
         }
     }
-}
-
-/// The even bits of a code moved together, and the odd ones.
-fn apart(code: u8) -> [u8; 2] {
-    [0, 1].map(|first| (0..4).fold(0, |half, i| half | (code >> (2 * i + first) & 1) << i))
 }

@@ -81,11 +81,10 @@ pub(crate) trait ByteSimd<const L: usize>: Copy {
     /// The table for [`Self::look_up`], of entries that are moved by [`Self::VALUE_OFFSET`] where `offset` says so.
     fn table(self, entries: &[i8; 64], offset: bool) -> Self::Table;
 
-    /// Every byte's lower six bits shifted left by up to three places, for [`Self::look_up`]. What leaves them is gone or passed over
-    /// by it; nothing comes in.
-    fn shift_idxs<const N: usize>(self, idxs: Self::Bytes) -> Self::Bytes;
+    /// Of every byte those bits of `from` that `mask` has, and the others of `into`.
+    fn merge(self, into: Self::Bytes, from: Self::Bytes, mask: u8) -> Self::Bytes;
 
-    /// The entry that the lower six bits of each byte name, which comes from [`Self::shift_idxs`] and bits put in.
+    /// The entry that the lower six bits of each byte name.
     fn look_up(self, table: &Self::Table, idxs: Self::Bytes) -> Self::Bytes;
 
     /// Adds the products of values, which are moved by [`Self::VALUE_OFFSET`], with those of `x`, four neighbours to each lane. Exact.

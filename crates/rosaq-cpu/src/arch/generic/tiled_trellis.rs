@@ -5,11 +5,13 @@ use std::ops::Range;
 use half::f16;
 
 use super::bytes::{ByteSimd, TileKernel, prefetch};
-use super::tiled::unpack;
-use crate::tiles::{BlockInput, CHUNK, CHUNKS, TILE_ROWS, TRELLIS_BLOCK, TrellisTiles};
+use crate::tiles::{
+    BlockInput, CHUNK, PLACES, RowPlan, Schedule, Step, TILE_ROWS, TRELLIS_BLOCK, TrellisTiles,
+    period,
+};
 
-/// Codes of `B` bits, `E` even and `O` odd ones.
-struct TrellisKernel<const B: usize, const E: usize, const O: usize>;
+/// Codes of `B` bits.
+struct TrellisKernel<const B: usize>;
 
 /// Adds the product of some tiles of `L` rows with each token to `out`, `[tiles, tokens]`.
 pub(crate) fn add_trellis_tiles<V: ByteSimd<L>, const L: usize>(
@@ -20,12 +22,12 @@ pub(crate) fn add_trellis_tiles<V: ByteSimd<L>, const L: usize>(
     out: &mut [[f32; L]],
 ) {
     match tiles.bits.get() {
-        1 => isa.enter::<TrellisKernel<1, 1, 0>>(tiles, x, range, out),
-        2 => isa.enter::<TrellisKernel<2, 1, 1>>(tiles, x, range, out),
-        3 => isa.enter::<TrellisKernel<3, 2, 1>>(tiles, x, range, out),
-        4 => isa.enter::<TrellisKernel<4, 2, 2>>(tiles, x, range, out),
-        5 => isa.enter::<TrellisKernel<5, 3, 2>>(tiles, x, range, out),
-        _ => isa.enter::<TrellisKernel<6, 3, 3>>(tiles, x, range, out),
+        1 => isa.enter::<TrellisKernel<1>>(tiles, x, range, out),
+        2 => isa.enter::<TrellisKernel<2>>(tiles, x, range, out),
+        3 => isa.enter::<TrellisKernel<3>>(tiles, x, range, out),
+        4 => isa.enter::<TrellisKernel<4>>(tiles, x, range, out),
+        5 => isa.enter::<TrellisKernel<5>>(tiles, x, range, out),
+        _ => isa.enter::<TrellisKernel<6>>(tiles, x, range, out),
     }
 }
 
@@ -34,9 +36,10 @@ const fn tiles_back(bits: usize) -> usize {
     12_usize.div_ceil(bits).div_ceil(TILE_ROWS)
 }
 
-impl<const L: usize, const B: usize, const E: usize, const O: usize> TileKernel<L>
-    for TrellisKernel<B, E, O>
-{
+/// Tables by even and by odd bits, for every place at which the newest bit may stand.
+type Tables<T> = [[T; PLACES]; 2];
+
+impl<const L: usize, const B: usize> TileKernel<L> for TrellisKernel<B> {
     type Tiles = TrellisTiles<L>;
     type Tokens<'a> = BlockInput;
 
@@ -52,10 +55,14 @@ impl<const L: usize, const B: usize, const E: usize, const O: usize> TileKernel<
         // From tiles of as many rows as lanes to those of eight rows.
         let (first, end) = (range.start * L / TILE_ROWS, range.end * L / TILE_ROWS);
         let mut states = tiles.initial().clone();
-        let tables = [isa.table(&tiles.even, true), isa.table(&tiles.odd, false)];
+        let mut tables = [[isa.table(&tiles.tables[0][0], true); PLACES]; 2];
+        for turn in 0..PLACES {
+            tables[0][turn] = isa.table(&tiles.tables[0][turn], true);
+            tables[1][turn] = isa.table(&tiles.tables[1][turn], false);
+        }
         let mut values = vec![[isa.no_bytes(); TILE_ROWS]; states.len() / 2];
         for tile in first.saturating_sub(tiles_back(B))..first {
-            Self::decode(isa, &tables, tiles.codes_of(tile), &mut states, &mut values);
+            Self::decode(isa, &tables, tile, tiles.codes_of(tile), &mut states, &mut values);
         }
         let added: Vec<f32> =
             (0..n_tokens).map(|token| V::VALUE_OFFSET * x.weighted_sum(token)).collect();
@@ -64,11 +71,15 @@ impl<const L: usize, const B: usize, const E: usize, const O: usize> TileKernel<
             let row = (tile - first) * TILE_ROWS;
             let out = &mut out[row / L * n_tokens..][..n_tokens];
             if n_tokens == 1 {
-                let totals = Self::one_token(isa, &tables, codes, &mut states, x);
+                let totals = match tile % period(B) {
+                    0 => Self::one_token::<V, L, 0>(isa, &tables, codes, &mut states, x),
+                    1 => Self::one_token::<V, L, 1>(isa, &tables, codes, &mut states, x),
+                    _ => Self::one_token::<V, L, 2>(isa, &tables, codes, &mut states, x),
+                };
                 add_totals(isa, totals, scales, added[0], &mut out[0][row % L..]);
                 continue;
             }
-            Self::decode(isa, &tables, codes, &mut states, &mut values);
+            Self::decode(isa, &tables, tile, codes, &mut states, &mut values);
             for token in (0..n_tokens - n_tokens % PAIR).step_by(PAIR) {
                 let totals = some_tokens::<V, L, PAIR>(isa, &values, x, token);
                 for i in 0..PAIR {
@@ -101,48 +112,36 @@ fn add_totals<V: ByteSimd<L>, const L: usize>(
     }
 }
 
-/// Vectors at most that are decoded side by side.
-const ABREAST: usize = 2;
-
-/// Vectors of `lanes` that are decoded side by side: as many as registers hold.
-const fn abreast(lanes: usize) -> usize {
-    if lanes == 16 { ABREAST } else { 1 }
-}
-
 /// Tokens that share values in registers.
 const PAIR: usize = 2;
 
-impl<const B: usize, const E: usize, const O: usize> TrellisKernel<B, E, O> {
+impl<const B: usize> TrellisKernel<B> {
     /// The values of a tile's rows, `[vectors]`.
     #[inline(always)]
     fn decode<V: ByteSimd<L>, const L: usize>(
         isa: V,
-        tables: &[V::Table; 2],
+        tables: &Tables<V::Table>,
+        tile: usize,
         codes: &[[[u8; CHUNK]; L]],
         states: &mut [[[u8; CHUNK]; L]],
         values: &mut [[V::Bytes; TILE_ROWS]],
     ) {
-        let vectors =
-            codes.as_chunks::<B>().0.iter().zip(states.as_chunks_mut::<2>().0).zip(values);
-        for ((codes, [even_bytes, odd_bytes]), values) in vectors {
+        let states = states.as_chunks_mut::<2>().0.iter_mut();
+        for ((codes, states), values) in codes.as_chunks::<B>().0.iter().zip(states).zip(values) {
             prefetch(isa, codes);
-            let [even_bits, odd_bits] = halves::<V, L, E, O>(isa, codes);
-            let mut state = [isa.load(even_bytes), isa.load(odd_bytes)];
-            for row in 0..TILE_ROWS {
-                state = shift_in::<V, L, B>(isa, state, even_bits[row], odd_bits[row]);
-                let even = isa.look_up(&tables[0], state[0]);
-                values[row] = isa.add_bytes(even, isa.look_up(&tables[1], state[1]));
-            }
-            isa.store(even_bytes, state[0]);
-            isa.store(odd_bytes, state[1]);
+            *values = match tile % period(B) {
+                0 => Walk::<B, 0>::values(isa, tables, codes, states),
+                1 => Walk::<B, 1>::values(isa, tables, codes, states),
+                _ => Walk::<B, 2>::values(isa, tables, codes, states),
+            };
         }
     }
 
     /// The products of a tile's rows, not yet scaled, with values that never leave registers.
     #[inline(always)]
-    fn one_token<V: ByteSimd<L>, const L: usize>(
+    fn one_token<V: ByteSimd<L>, const L: usize, const TILE: usize>(
         isa: V,
-        tables: &[V::Table; 2],
+        tables: &Tables<V::Table>,
         codes: &[[[u8; CHUNK]; L]],
         states: &mut [[[u8; CHUNK]; L]],
         x: &BlockInput,
@@ -154,10 +153,13 @@ impl<const B: usize, const E: usize, const O: usize> TrellisKernel<B, E, O> {
             let (codes, states) = (codes.as_chunks::<B>().0, states.as_chunks_mut::<2>().0);
             let x = x[0].as_flattened().as_chunks::<L>().0;
             let mut sums = [isa.no_sums(); TILE_ROWS];
-            for first in (0..n_vectors).step_by(const { abreast(L) }) {
-                let range = first..first + const { abreast(L) };
-                let (codes, x) = (&codes[range.clone()], &x[range.clone()]);
-                Self::add_abreast(isa, tables, codes, &mut states[range], x, &mut sums);
+            for vector in 0..n_vectors {
+                prefetch(isa, &codes[vector]);
+                let values =
+                    Walk::<B, TILE>::values(isa, tables, &codes[vector], &mut states[vector]);
+                for row in 0..TILE_ROWS {
+                    sums[row] = isa.dot_values(sums[row], values[row], &x[vector]);
+                }
             }
             let scale = isa.splat(of_x[0].scale);
             for row in 0..TILE_ROWS {
@@ -166,36 +168,79 @@ impl<const B: usize, const E: usize, const O: usize> TrellisKernel<B, E, O> {
         }
         totals
     }
+}
 
-    /// Adds the products of some vectors of channels side by side: in each, a row's state waits for that of the row before.
+/// The way of states down a tile whose number modulo [`period`] is `TILE`.
+struct Walk<const B: usize, const TILE: usize>;
+
+impl<const B: usize, const TILE: usize> Walk<B, TILE> {
+    /// The values of a vector of channels, row by row.
     #[inline(always)]
-    fn add_abreast<V: ByteSimd<L>, const L: usize>(
+    fn values<V: ByteSimd<L>, const L: usize>(
         isa: V,
-        tables: &[V::Table; 2],
-        codes: &[[[[u8; CHUNK]; L]; B]],
-        states: &mut [[[[u8; CHUNK]; L]; 2]],
-        x: &[[[i8; CHUNK]; L]],
-        sums: &mut [V::Sums; TILE_ROWS],
-    ) {
-        let mut bits = [[[isa.no_bytes(); CHUNKS]; 2]; ABREAST];
-        let mut state = [[isa.no_bytes(); 2]; ABREAST];
-        for v in 0..const { abreast(L) } {
-            prefetch(isa, &codes[v]);
-            bits[v] = halves::<V, L, E, O>(isa, &codes[v]);
-            state[v] = [isa.load(&states[v][0]), isa.load(&states[v][1])];
+        tables: &Tables<V::Table>,
+        codes: &[[[u8; CHUNK]; L]; B],
+        [first, second]: &mut [[[u8; CHUNK]; L]; 2],
+    ) -> [V::Bytes; TILE_ROWS] {
+        // Loops, not closures: only what is inlined into the entered function has its instructions.
+        let mut vectors = [isa.load(&codes[0]); B];
+        for i in 1..B {
+            vectors[i] = isa.load(&codes[i]);
         }
+        let mut streams = [isa.load(first), isa.load(second)];
+        let mut values = [isa.no_bytes(); TILE_ROWS];
         for row in 0..TILE_ROWS {
-            for v in 0..const { abreast(L) } {
-                state[v] = shift_in::<V, L, B>(isa, state[v], bits[v][0][row], bits[v][1][row]);
-                let even = isa.look_up(&tables[0], state[v][0]);
-                let value = isa.add_bytes(even, isa.look_up(&tables[1], state[v][1]));
-                sums[row] = isa.dot_values(sums[row], value, &x[v]);
+            let plan = const { &Schedule::of(B, TILE % period(B)).rows };
+            values[row] = look_up_row(isa, tables, &plan[row], &vectors, &mut streams);
+        }
+        isa.store(first, streams[0]);
+        isa.store(second, streams[1]);
+        values
+    }
+}
+
+/// Takes the streams one row further, and looks its values up.
+#[inline(always)]
+fn look_up_row<V: ByteSimd<L>, const L: usize, const B: usize>(
+    isa: V,
+    tables: &Tables<V::Table>,
+    plan: &RowPlan,
+    codes: &[V::Bytes; B],
+    streams: &mut [V::Bytes; 2],
+) -> V::Bytes {
+    for stream in 0..2 {
+        if let Some(vector) = plan.whole[stream] {
+            streams[stream] = codes[vector];
+            continue;
+        }
+        for step in &plan.steps[stream] {
+            if let Some(Step { vector, shift, mask }) = *step {
+                let bits = shifted(isa, codes[vector], shift);
+                streams[stream] = isa.merge(streams[stream], bits, mask);
             }
         }
-        for v in 0..const { abreast(L) } {
-            isa.store(&mut states[v][0], state[v][0]);
-            isa.store(&mut states[v][1], state[v][1]);
-        }
+    }
+    let even = isa.look_up(&tables[0][plan.turn[0]], streams[plan.stream[0]]);
+    isa.add_bytes(even, isa.look_up(&tables[1][plan.turn[1]], streams[plan.stream[1]]))
+}
+
+/// Every byte shifted right, or left where `by` is negative; what comes in from the next byte is not defined.
+#[inline(always)]
+fn shifted<V: ByteSimd<L>, const L: usize>(isa: V, bytes: V::Bytes, by: isize) -> V::Bytes {
+    match by {
+        0 => bytes,
+        1 => isa.shift_right::<1>(bytes),
+        2 => isa.shift_right::<2>(bytes),
+        3 => isa.shift_right::<3>(bytes),
+        4 => isa.shift_right::<4>(bytes),
+        5 => isa.shift_right::<5>(bytes),
+        6 => isa.shift_right::<6>(bytes),
+        7 => isa.shift_right::<7>(bytes),
+        -1 => isa.shift_left::<1>(bytes),
+        -2 => isa.shift_left::<2>(bytes),
+        -3 => isa.shift_left::<3>(bytes),
+        -4 => isa.shift_left::<4>(bytes),
+        _ => isa.shift_left::<5>(bytes),
     }
 }
 
@@ -223,39 +268,4 @@ fn some_tokens<V: ByteSimd<L>, const L: usize, const T: usize>(
         }
     }
     totals
-}
-
-/// The even and the odd bits of the codes of a tile's rows.
-#[inline(always)]
-fn halves<V: ByteSimd<L>, const L: usize, const E: usize, const O: usize>(
-    isa: V,
-    codes: &[[[u8; CHUNK]; L]],
-) -> [[V::Bytes; CHUNKS]; 2] {
-    let (even, odd) = codes.split_at(E);
-    let even = unpack::<V, L, E>(isa, even.first_chunk().expect("as many as even bits"));
-    let odd = match odd.first_chunk::<O>() {
-        Some(odd) if O > 0 => unpack::<V, L, O>(isa, odd),
-        _ => [isa.no_bytes(); CHUNKS],
-    };
-    [even, odd]
-}
-
-/// States after the bits of one more code. A shift by an odd number of places makes odd bits of even ones.
-#[inline(always)]
-fn shift_in<V: ByteSimd<L>, const L: usize, const B: usize>(
-    isa: V,
-    [even, odd]: [V::Bytes; 2],
-    even_bits: V::Bytes,
-    odd_bits: V::Bytes,
-) -> [V::Bytes; 2] {
-    let (from_even, from_odd) = if B.is_multiple_of(2) { (even, odd) } else { (odd, even) };
-    let [even, odd] = match B {
-        1 => [isa.shift_idxs::<1>(from_even), from_odd],
-        2 => [isa.shift_idxs::<1>(from_even), isa.shift_idxs::<1>(from_odd)],
-        3 => [isa.shift_idxs::<2>(from_even), isa.shift_idxs::<1>(from_odd)],
-        4 => [isa.shift_idxs::<2>(from_even), isa.shift_idxs::<2>(from_odd)],
-        5 => [isa.shift_idxs::<3>(from_even), isa.shift_idxs::<2>(from_odd)],
-        _ => [isa.shift_idxs::<3>(from_even), isa.shift_idxs::<3>(from_odd)],
-    };
-    [isa.or(even, even_bits), isa.or(odd, odd_bits)]
 }

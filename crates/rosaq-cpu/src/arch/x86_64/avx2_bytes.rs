@@ -132,19 +132,14 @@ impl ByteSimd<8> for Avx2 {
     }
 
     #[inline(always)]
-    fn shift_idxs<const N: usize>(self, idxs: __m256i) -> __m256i {
-        match N {
-            0 => idxs,
-            1 => self.and(self.shift_left::<1>(idxs), 0x3E),
-            2 => self.and(self.shift_left::<2>(idxs), 0x3C),
-            _ => self.and(self.shift_left::<3>(idxs), 0x38),
-        }
+    fn merge(self, into: __m256i, from: __m256i, mask: u8) -> __m256i {
+        self.or(self.and(from, mask), self.and(into, !mask))
     }
 
     #[inline(always)]
     fn look_up(self, table: &[__m256i; 4], idxs: __m256i) -> __m256i {
         // SAFETY: `self` proves AVX2.
-        unsafe { look_up(table, idxs) }
+        unsafe { look_up(table, self.and(idxs, 63)) }
     }
 
     #[inline(always)]

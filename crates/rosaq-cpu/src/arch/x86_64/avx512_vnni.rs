@@ -148,13 +148,12 @@ impl ByteSimd<16> for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn shift_idxs<const N: usize>(self, idxs: __m512i) -> __m512i {
-        // A byte added to itself is shifted, on any port; a permutation passes over what is above six bits.
-        let mut shifted = idxs;
-        for _ in 0..N {
-            shifted = self.add_bytes(shifted, shifted);
+    fn merge(self, into: __m512i, from: __m512i, mask: u8) -> __m512i {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe {
+            let mask = _mm512_set1_epi32(i32::from_le_bytes([mask; 4]));
+            _mm512_ternarylogic_epi32::<0b1100_1010>(mask, from, into)
         }
-        shifted
     }
 
     #[inline(always)]
