@@ -124,7 +124,7 @@ mod tests {
     use rosaq_model::ActivationObserver;
 
     use super::*;
-    use crate::{StatsCollector, TokenWeighting};
+    use crate::{Collecting, StatsCollector};
 
     fn config() -> ModelConfig {
         let json = r#"{"architectures":["LlamaForCausalLM"],"hidden_size":8,"intermediate_size":12,
@@ -134,7 +134,7 @@ mod tests {
 
     fn stats() -> LayerStats {
         let mut collector =
-            StatsCollector::new(&config(), Requirements::ALL, TokenWeighting::Equal);
+            StatsCollector::new(&config(), Requirements::ALL, Collecting::default());
         for site in SITES {
             let channels = site_channels(&config(), site);
             let x: Vec<f32> = (0..3 * channels).map(|i| (i as f32 * 0.7).sin()).collect();

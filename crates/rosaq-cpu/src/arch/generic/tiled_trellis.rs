@@ -56,9 +56,10 @@ impl<const L: usize, const B: usize> TileKernel<L> for TrellisKernel<B> {
         let (first, end) = (range.start * L / TILE_ROWS, range.end * L / TILE_ROWS);
         let mut states = tiles.initial().clone();
         let mut tables = [[isa.table(&tiles.tables[0][0], true); PLACES]; 2];
-        for turn in 0..PLACES {
-            tables[0][turn] = isa.table(&tiles.tables[0][turn], true);
-            tables[1][turn] = isa.table(&tiles.tables[1][turn], false);
+        for (half, (tables, entries)) in tables.iter_mut().zip(&tiles.tables).enumerate() {
+            for (table, entries) in tables.iter_mut().zip(entries) {
+                *table = isa.table(entries, half == 0);
+            }
         }
         let mut values = vec![[isa.no_bytes(); TILE_ROWS]; states.len() / 2];
         for tile in first.saturating_sub(tiles_back(B))..first {
@@ -208,15 +209,15 @@ fn look_up_row<V: ByteSimd<L>, const L: usize, const B: usize>(
     codes: &[V::Bytes; B],
     streams: &mut [V::Bytes; 2],
 ) -> V::Bytes {
-    for stream in 0..2 {
-        if let Some(vector) = plan.whole[stream] {
-            streams[stream] = codes[vector];
+    for (stream, (whole, steps)) in streams.iter_mut().zip(plan.whole.iter().zip(&plan.steps)) {
+        if let Some(vector) = *whole {
+            *stream = codes[vector];
             continue;
         }
-        for step in &plan.steps[stream] {
+        for step in steps {
             if let Some(Step { vector, shift, mask }) = *step {
                 let bits = shifted(isa, codes[vector], shift);
-                streams[stream] = isa.merge(streams[stream], bits, mask);
+                *stream = isa.merge(*stream, bits, mask);
             }
         }
     }
