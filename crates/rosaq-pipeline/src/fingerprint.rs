@@ -10,7 +10,7 @@ use crate::PipelineError;
 use crate::tokens::companion_files;
 
 /// Changes whenever the shards of a method or the weighting of tokens come to mean something else.
-const SHARDS: &[u8] = b"rosaq shards 3";
+const SHARDS: &[u8] = b"rosaq shards 4";
 /// Changes whenever the meaning of all saved statistics changes.
 const GENERATION: &[u8] = b"rosaq run state 1";
 

@@ -18,7 +18,7 @@ const WINDOWS: usize = 8;
 /// Seed of the labels.
 const SEED: u64 = 0;
 /// What the file with the gradients' squares begins with.
-const MAGIC: &[u8; 8] = b"ROSAQFIS";
+const MAGIC: &[u8; 8] = b"ROSAQFS2";
 
 /// The sensitivities of all linears once they are rotated as `plan` says, with the Fisher information of `fisher`.
 ///
