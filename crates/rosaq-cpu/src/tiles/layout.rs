@@ -147,12 +147,10 @@ impl<const L: usize> IntTiles<L> {
 ///
 /// Three bits: six chunks fill the nibbles of three vectors but for one bit each, and those six bits hold the other two chunks. Five
 /// and six: nibbles, and vectors of one or two upper bits for all chunks.
-pub(super) fn runs(bits: usize, chunk: usize) -> [(usize, usize, usize); 3] {
+fn runs(bits: usize, chunk: usize) -> [(usize, usize, usize); 3] {
     let nibble = (chunk / 2, 4 * (chunk % 2));
     let none = (0, 0, 0);
     match bits {
-        0 => [none; 3],
-        1 => [(0, chunk, 1), none, none],
         2 => [(chunk / 4, 2 * (chunk % 4), 2), none, none],
         3 if chunk < 6 => [(nibble.0, nibble.1, 3), none, none],
         3 => {
@@ -194,7 +192,7 @@ fn place_row<const L: usize>(
     }
 }
 
-pub(super) fn take<const L: usize>(
+fn take<const L: usize>(
     vectors: &[[[u8; CHUNK]; L]],
     (chunk, lane, byte): (usize, usize, usize),
 ) -> u8 {

@@ -152,3 +152,27 @@ pub(super) fn prefetch<V: ByteSimd<L>, const L: usize>(isa: V, vectors: &[[[u8; 
         isa.prefetch(vector.as_ptr().cast::<u8>().wrapping_add(AHEAD));
     }
 }
+
+/// Every byte shifted right, or left where `by` is negative; what comes in from the next byte is not defined.
+#[inline(always)]
+pub(super) fn shifted<V: ByteSimd<L>, const L: usize>(
+    isa: V,
+    bytes: V::Bytes,
+    by: isize,
+) -> V::Bytes {
+    match by {
+        0 => bytes,
+        1 => isa.shift_right::<1>(bytes),
+        2 => isa.shift_right::<2>(bytes),
+        3 => isa.shift_right::<3>(bytes),
+        4 => isa.shift_right::<4>(bytes),
+        5 => isa.shift_right::<5>(bytes),
+        6 => isa.shift_right::<6>(bytes),
+        7 => isa.shift_right::<7>(bytes),
+        -1 => isa.shift_left::<1>(bytes),
+        -2 => isa.shift_left::<2>(bytes),
+        -3 => isa.shift_left::<3>(bytes),
+        -4 => isa.shift_left::<4>(bytes),
+        _ => isa.shift_left::<5>(bytes),
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::bytes::{ByteSimd, TileKernel, prefetch};
+use super::bytes::{ByteSimd, TileKernel, prefetch, shifted};
 use crate::tiles::{CHUNK, CHUNKS, IntTiles, TOKENS, TileInput};
 
 /// Codes of `B` bits. A block's codes are taken apart once for all tokens; sums within a block are exact integers.
@@ -134,7 +134,7 @@ fn zero_points<V: ByteSimd<L>, const L: usize, const B: usize>(
 
 /// The codes of a block, a chunk to each vector; where they stand is said in the layout of tiles.
 #[inline(always)]
-pub(super) fn unpack<V: ByteSimd<L>, const L: usize, const B: usize>(
+fn unpack<V: ByteSimd<L>, const L: usize, const B: usize>(
     isa: V,
     vectors: &[[[u8; CHUNK]; L]; B],
 ) -> [V::Bytes; CHUNKS] {
@@ -146,7 +146,6 @@ pub(super) fn unpack<V: ByteSimd<L>, const L: usize, const B: usize>(
     let mut codes = [v[0]; CHUNKS];
     for chunk in 0..CHUNKS {
         codes[chunk] = match B {
-            1 => one_bit(isa, v[0], chunk),
             2 => {
                 let pairs = v[chunk / 4 % B];
                 let shifted = match chunk % 4 {
@@ -178,22 +177,6 @@ pub(super) fn unpack<V: ByteSimd<L>, const L: usize, const B: usize>(
     codes
 }
 
-/// The bit of `chunk`.
-#[inline(always)]
-fn one_bit<V: ByteSimd<L>, const L: usize>(isa: V, bytes: V::Bytes, chunk: usize) -> V::Bytes {
-    let shifted = match chunk {
-        0 => bytes,
-        1 => isa.shift_right::<1>(bytes),
-        2 => isa.shift_right::<2>(bytes),
-        3 => isa.shift_right::<3>(bytes),
-        4 => isa.shift_right::<4>(bytes),
-        5 => isa.shift_right::<5>(bytes),
-        6 => isa.shift_right::<6>(bytes),
-        _ => isa.shift_right::<7>(bytes),
-    };
-    isa.and(shifted, 1)
-}
-
 /// The lower or upper nibbles, by whether `chunk` is even.
 #[inline(always)]
 fn nibble<V: ByteSimd<L>, const L: usize>(
@@ -209,27 +192,12 @@ fn nibble<V: ByteSimd<L>, const L: usize>(
 /// The bit of `chunk` moved to bit 4.
 #[inline(always)]
 fn fifth_bit<V: ByteSimd<L>, const L: usize>(isa: V, bytes: V::Bytes, chunk: usize) -> V::Bytes {
-    let shifted = match chunk {
-        0 => bytes,
-        1 => isa.shift_right::<1>(bytes),
-        2 => isa.shift_right::<2>(bytes),
-        3 => isa.shift_right::<3>(bytes),
-        4 => isa.shift_left::<4>(bytes),
-        5 => isa.shift_left::<3>(bytes),
-        6 => isa.shift_left::<2>(bytes),
-        _ => isa.shift_left::<1>(bytes),
-    };
-    isa.and(shifted, 0x10)
+    let by = if chunk < 4 { chunk.cast_signed() } else { chunk.cast_signed() - 8 };
+    isa.and(shifted(isa, bytes, by), 0x10)
 }
 
 /// The two bits of `chunk` moved to bits 4 and 5.
 #[inline(always)]
 fn upper_pair<V: ByteSimd<L>, const L: usize>(isa: V, bytes: V::Bytes, chunk: usize) -> V::Bytes {
-    let shifted = match chunk % 4 {
-        0 => isa.shift_left::<4>(bytes),
-        1 => isa.shift_left::<2>(bytes),
-        2 => bytes,
-        _ => isa.shift_right::<2>(bytes),
-    };
-    isa.and(shifted, 0x30)
+    isa.and(shifted(isa, bytes, 2 * (chunk % 4).cast_signed() - 4), 0x30)
 }

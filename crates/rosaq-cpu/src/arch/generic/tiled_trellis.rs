@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use half::f16;
 
-use super::bytes::{ByteSimd, TileKernel, prefetch};
+use super::bytes::{ByteSimd, TileKernel, prefetch, shifted};
 use crate::tiles::{
     BlockInput, CHUNK, PLACES, RowPlan, Schedule, Step, TILE_ROWS, TRELLIS_BLOCK, TrellisTiles,
     period,
@@ -223,26 +223,6 @@ fn look_up_row<V: ByteSimd<L>, const L: usize, const B: usize>(
     }
     let even = isa.look_up(&tables[0][plan.turn[0]], streams[plan.stream[0]]);
     isa.add_bytes(even, isa.look_up(&tables[1][plan.turn[1]], streams[plan.stream[1]]))
-}
-
-/// Every byte shifted right, or left where `by` is negative; what comes in from the next byte is not defined.
-#[inline(always)]
-fn shifted<V: ByteSimd<L>, const L: usize>(isa: V, bytes: V::Bytes, by: isize) -> V::Bytes {
-    match by {
-        0 => bytes,
-        1 => isa.shift_right::<1>(bytes),
-        2 => isa.shift_right::<2>(bytes),
-        3 => isa.shift_right::<3>(bytes),
-        4 => isa.shift_right::<4>(bytes),
-        5 => isa.shift_right::<5>(bytes),
-        6 => isa.shift_right::<6>(bytes),
-        7 => isa.shift_right::<7>(bytes),
-        -1 => isa.shift_left::<1>(bytes),
-        -2 => isa.shift_left::<2>(bytes),
-        -3 => isa.shift_left::<3>(bytes),
-        -4 => isa.shift_left::<4>(bytes),
-        _ => isa.shift_left::<5>(bytes),
-    }
 }
 
 /// The products of a tile's rows with tokens `first..first + T`, not yet scaled; those of [`TrellisKernel::one_token`].
