@@ -10,8 +10,10 @@ use std::ops::Range;
 use half::f16;
 
 use crate::arch;
+#[cfg(target_arch = "aarch64")]
+use crate::arch::aarch64::Neon;
 use crate::arch::attention::AttentionShape;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::arch::generic::{AttentionRows, Simd};
 use crate::arch::generic::{Kept, KeysValues};
 #[cfg(target_arch = "x86_64")]
@@ -26,9 +28,10 @@ use crate::trellis::SumTrellis;
 pub(crate) fn arrange(isa: Isa, segment: &SegmentRows<'_>, x: &[&[f32]]) -> Activations {
     let SegmentRows::Codes(segment) = segment else { return Activations::Plain };
     match isa {
-        Isa::Avx2 if Arranged::<8>::fits(segment) => {
+        Isa::Avx2 | Isa::Neon | Isa::NeonDot if Arranged::<8>::fits(segment) => {
             Activations::Lanes8(Arranged::new(segment, x.iter().copied()))
         }
+        #[cfg(target_arch = "x86_64")]
         Isa::Avx512 | Isa::Avx512Vnni if Arranged::<16>::fits(segment) => {
             Activations::Lanes16(Arranged::new(segment, x.iter().copied()))
         }
@@ -66,6 +69,11 @@ pub(crate) fn add_rows(
         Isa::Avx512 | Isa::Avx512Vnni => {
             let isa = Avx512::new().expect("the callers checked the processor");
             arch::generic::add_rows(isa, segment, (x, arranged.lanes16()), rows, out);
+        }
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon | Isa::NeonDot => {
+            let isa = Neon::<false>::new().expect("the callers checked the processor");
+            arch::generic::add_rows(isa, segment, (x, arranged.lanes8()), rows, out);
         }
         _ => arch::all::add_rows(segment, x, rows, out),
     }
@@ -175,6 +183,11 @@ pub(crate) fn attend_token_with<S: Kept>(
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 | Isa::Avx512Vnni => {
             let isa = Avx512::new().expect("this processor has AVX-512");
+            isa.enter::<AttentionRows<S>>(&states, query, heads, out);
+        }
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon | Isa::NeonDot => {
+            let isa = Neon::<false>::new().expect("this processor has NEON");
             isa.enter::<AttentionRows<S>>(&states, query, heads, out);
         }
         _ => arch::attention::attend_token(shape, query, keys, values, out),

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::OnceLock;
 
+#[cfg(target_arch = "aarch64")]
+use crate::arch::aarch64::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::arch::x86_64::{avx2::Avx2, avx512::Avx512, avx512_vnni::Avx512Vnni};
 
@@ -12,6 +14,10 @@ use crate::arch::x86_64::{avx2::Avx2, avx512::Avx512, avx512_vnni::Avx512Vnni};
 pub enum Isa {
     /// Plain Rust, on every processor: the reference.
     Scalar,
+    /// NEON, on 64-bit Arm.
+    Neon,
+    /// The same with the products of bytes of Armv8.4, which products with activations of eight bits use.
+    NeonDot,
     /// AVX2 with FMA and F16C.
     Avx2,
     /// AVX-512 F, BW and VL with F16C.
@@ -22,7 +28,8 @@ pub enum Isa {
 
 impl Isa {
     /// All of them, the widest last.
-    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::Avx512, Self::Avx512Vnni];
+    pub const ALL: [Self; 6] =
+        [Self::Scalar, Self::Neon, Self::NeonDot, Self::Avx2, Self::Avx512, Self::Avx512Vnni];
 
     /// The environment variable that names the one to use, to compare them and to test each.
     pub const VARIABLE: &'static str = "ROSAQ_ISA";
@@ -65,16 +72,21 @@ impl Isa {
             Self::Avx512 => Avx512::new().is_some(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni => Avx512Vnni::new().is_some(),
-            #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 | Self::Avx512Vnni => false,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => Neon::<false>::new().is_some(),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDot => Neon::<true>::new().is_some(),
+            _ => false,
         }
     }
 
-    /// Its name in reports: "scalar", "avx2", "avx512" or "avx512-vnni".
+    /// Its name in reports: "scalar", "neon", "neon-dot", "avx2", "avx512" or "avx512-vnni".
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
+            Self::Neon => "neon",
+            Self::NeonDot => "neon-dot",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
             Self::Avx512Vnni => "avx512-vnni",

@@ -138,19 +138,21 @@ impl<const L: usize> Arranged<L> {
 pub(crate) enum Activations {
     /// As they are: f16 segments, the scalar reference, and group sizes that lanes do not fit.
     Plain,
-    /// For AVX2.
+    /// For AVX2 and NEON.
     Lanes8(Arranged<8>),
     /// For AVX-512.
+    #[cfg(target_arch = "x86_64")]
     Lanes16(Arranged<16>),
 }
 
 impl Activations {
-    /// Those for AVX2, if that is what they are.
+    /// Those for AVX2 and NEON, if that is what they are.
     pub(crate) const fn lanes8(&self) -> Option<&Arranged<8>> {
         if let Self::Lanes8(arranged) = self { Some(arranged) } else { None }
     }
 
     /// Those for AVX-512, if that is what they are.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) const fn lanes16(&self) -> Option<&Arranged<16>> {
         if let Self::Lanes16(arranged) = self { Some(arranged) } else { None }
     }

@@ -13,6 +13,7 @@ const WINDOW: u8 = 12;
 
 /// A segment of codes into such tables, with one scale for each row.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "read by the kernel for AVX2"))]
 pub(crate) struct SumTrellis<'a> {
     pub(crate) linear: &'a PackedLinear,
     pub(crate) segment_idx: usize,

@@ -4,6 +4,8 @@
 //! Every kernel adds `W x` of one segment to `out`, row-major `[rows, tokens]`, for a range of
 //! rows. What a row and a token yield does not depend on the rows and tokens beside them.
 
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod aarch64;
 pub(crate) mod all;
 pub(crate) mod attention;
 pub(crate) mod elementwise;

@@ -68,6 +68,13 @@ fn vector_instructions_give_the_bits_of_the_model() {
     }
 }
 
+#[cfg(target_arch = "aarch64")]
+#[test]
+fn vector_instructions_give_the_bits_of_the_model() {
+    use crate::arch::aarch64::Neon;
+    check_same_bits(Neon::<false>::new().expect("NEON is part of the processor"));
+}
+
 #[track_caller]
 fn check_model<const L: usize>() {
     for_every_width(|linear, x, segments| {

@@ -7,6 +7,8 @@ use rayon::prelude::*;
 use rosaq_pack::{PackedLinear, Segment, SegmentKind};
 
 use super::{BlockInput, F16Tiles, IntTiles, TOKENS, TileInput, TrellisTiles};
+#[cfg(target_arch = "aarch64")]
+use crate::arch::aarch64::Neon;
 use crate::arch::generic::{ByteSimd, add_f16_tiles, add_int_tiles, add_trellis_tiles};
 use crate::arch::plain_bytes::PlainBytes;
 #[cfg(target_arch = "x86_64")]
@@ -105,6 +107,16 @@ impl TiledLinear {
             #[cfg(target_arch = "x86_64")]
             Tiles::Sixteen(segments) if self.isa != Isa::Scalar => {
                 let isa = Avx512Vnni::new().expect("the processor was looked at");
+                segments.multiply(isa, n_tokens, x, y);
+            }
+            #[cfg(target_arch = "aarch64")]
+            Tiles::Eight(segments) if self.isa == Isa::NeonDot => {
+                let isa = Neon::<true>::new().expect("the processor was looked at");
+                segments.multiply(isa, n_tokens, x, y);
+            }
+            #[cfg(target_arch = "aarch64")]
+            Tiles::Eight(segments) if self.isa == Isa::Neon => {
+                let isa = Neon::<false>::new().expect("the processor was looked at");
                 segments.multiply(isa, n_tokens, x, y);
             }
             Tiles::Eight(segments) => segments.multiply(PlainBytes, n_tokens, x, y),
