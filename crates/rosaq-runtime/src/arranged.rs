@@ -109,4 +109,30 @@ impl LinearOp for ArrangedLinear {
             }
         }
     }
+
+    fn apply_all(linears: &[&Self], tokens: usize, x: &[f32], outs: &mut [&mut [f32]]) {
+        match tiles_of_one_order(linears) {
+            Some((tiles, None)) => TiledLinear::multiply_all(&tiles, x, outs),
+            Some((tiles, Some(order))) => {
+                TiledLinear::multiply_all(&tiles, &crate::linear::gather(x, order), outs);
+            }
+            None => {
+                for (linear, out) in linears.iter().zip(outs) {
+                    linear.apply(tokens, x, out);
+                }
+            }
+        }
+    }
+}
+
+/// The tiles of all, if that is what they are and their channels are stored in the same order.
+fn tiles_of_one_order<'a>(
+    linears: &[&'a ArrangedLinear],
+) -> Option<(Vec<&'a TiledLinear>, Option<&'a [u32]>)> {
+    let ArrangedLinear::Tiled { order: first, .. } = *linears.first()? else { return None };
+    let tiles = linears.iter().map(|linear| match *linear {
+        ArrangedLinear::Tiled { tiles, order } if order == first => Some(tiles),
+        _ => None,
+    });
+    Some((tiles.collect::<Option<Vec<_>>>()?, first.as_deref()))
 }

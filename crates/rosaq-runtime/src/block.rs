@@ -8,7 +8,7 @@ use rosaq_tensor::Matrix;
 use crate::attention::{Heads, attend};
 use crate::kept::StatesView;
 use crate::kv_cache::LayerCache;
-use crate::linear::{LinearOp, forward};
+use crate::linear::{LinearOp, forward, forward_all};
 use crate::rms_norm::{apply_gain, normalize, normalize_heads};
 use crate::rope::RopeTable;
 use crate::tree::attend_tree;
@@ -96,9 +96,8 @@ fn attention_branch<W: LinearOp>(
     observer.observe(ActivationSite::AttentionInput, tokens, input);
     apply_gain(input, &block.attention_norm);
     let x = rotated(block.rotations.attention_input.as_ref(), tokens, input, turned);
-    forward(&block.query, tokens, x, query);
-    forward(&block.key, tokens, x, key);
-    forward(&block.value, tokens, x, value);
+    let outs = [&mut *query, &mut *key, &mut *value];
+    forward_all([&block.query, &block.key, &block.value], tokens, x, outs);
     if let Some(gain) = &block.query_norm {
         normalize_heads(query, gain, config.rms_norm_eps);
     }
@@ -181,8 +180,7 @@ fn mlp_branch<W: LinearOp>(
     observer.observe(ActivationSite::MlpInput, tokens, input);
     apply_gain(input, &block.mlp_norm);
     let x = rotated(block.rotations.mlp_input.as_ref(), tokens, input, turned);
-    forward(&block.gate, tokens, x, gate);
-    forward(&block.up, tokens, x, up);
+    forward_all([&block.gate, &block.up], tokens, x, [&mut *gate, &mut *up]);
     if gate.len() <= PIECE {
         silu_mul(gate, up);
     } else {

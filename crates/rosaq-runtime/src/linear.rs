@@ -18,6 +18,16 @@ pub trait LinearOp: Sync {
     /// `out = x wᵀ` for stored weights `w` `[out, in]`: `x` row-major `[tokens, in]` in the model's channel order, `out`
     /// row-major `[tokens, out]`. Accumulates in f32. The result does not depend on the number of threads.
     fn apply(&self, tokens: usize, x: &[f32], out: &mut [f32]);
+
+    /// [`Self::apply`] of several linears with the same `x`, with the same results.
+    fn apply_all(linears: &[&Self], tokens: usize, x: &[f32], outs: &mut [&mut [f32]])
+    where
+        Self: Sized,
+    {
+        for (linear, out) in linears.iter().zip(outs) {
+            linear.apply(tokens, x, out);
+        }
+    }
 }
 
 impl LinearOp for Matrix {
@@ -112,11 +122,25 @@ pub(crate) fn forward<W: LinearOp>(
     x: &[f32],
     out: &mut Vec<f32>,
 ) {
-    let n_out = linear.weight.out_features();
-    let out = sized(out, tokens * n_out);
-    linear.weight.apply(tokens, x, out);
-    if let Some(bias) = &linear.bias {
-        for row in out.chunks_exact_mut(n_out) {
+    forward_all([linear], tokens, x, [out]);
+}
+
+/// [`forward`] of several linears with the same `x`.
+pub(crate) fn forward_all<W: LinearOp, const N: usize>(
+    linears: [&LinearWeights<W>; N],
+    tokens: usize,
+    x: &[f32],
+    outs: [&mut Vec<f32>; N],
+) {
+    let mut linear = linears.iter();
+    let mut outs = outs.map(|out| {
+        let features = linear.next().map_or(0, |linear| linear.weight.out_features());
+        sized(out, tokens * features)
+    });
+    W::apply_all(&linears.map(|linear| &linear.weight), tokens, x, &mut outs);
+    for (linear, out) in linears.iter().zip(outs) {
+        let Some(bias) = &linear.bias else { continue };
+        for row in out.chunks_exact_mut(bias.len()) {
             for (y, b) in row.iter_mut().zip(bias) {
                 *y += b;
             }

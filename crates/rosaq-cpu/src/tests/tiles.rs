@@ -342,3 +342,32 @@ fn vectors_of_64_channels_give_what_those_of_32_do() {
         }
     }
 }
+
+#[test]
+fn several_linears_at_once_give_what_each_gives() {
+    let mut noise = Noise(17);
+    let mut linear = |out, segments: &[Segment]| build(out, segments, &mut noise);
+    let linears = [
+        linear(100, &[Segment::f16(12), Segment::symmetric(288, Bits::FOUR, 128)]),
+        linear(37, &[Segment::symmetric(300, Bits::THREE, 100)]),
+        linear(230, &[Segment::f16(12), Segment::asymmetric(288, Bits::FOUR, 128)]),
+        linear(8, &[Segment::f16(300)]),
+        sum_trellis(64, 297, Bits::THREE, &mut Noise(3)),
+        sum_trellis(24, 297, Bits::TWO, &mut Noise(4)),
+    ];
+    for n_tokens in [1, 3, 40] {
+        let x = activations(300 * n_tokens, &mut Noise(5));
+        for isa in available() {
+            let tiled = linears.each_ref().map(|l| TiledLinear::new_with(isa, l).unwrap());
+            let new = |linear: &TiledLinear| vec![f32::NAN; linear.out_features * n_tokens];
+            let mut alone = tiled.each_ref().map(new);
+            for (linear, y) in tiled.iter().zip(&mut alone) {
+                linear.multiply(&x, y);
+            }
+            let mut together = tiled.each_ref().map(new);
+            let mut outputs = together.each_mut().map(Vec::as_mut_slice);
+            TiledLinear::multiply_all(&tiled.each_ref(), &x, &mut outputs);
+            assert_eq!(together, alone, "{isa}, {n_tokens} tokens");
+        }
+    }
+}

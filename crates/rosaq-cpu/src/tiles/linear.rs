@@ -1,19 +1,15 @@
-//! A linear in tiles, and its products.
+//! A linear in tiles.
 
-use std::ops::Range;
-
-use faer::{MatMut, MatRef};
-use rayon::prelude::*;
+use faer::MatMut;
 use rosaq_pack::{PackedLinear, Segment, SegmentKind};
 
-use super::{BlockInput, F16Tiles, IntTiles, TOKENS, TileInput, TrellisTiles};
+use super::product::multiply_segments;
+use super::{F16Tiles, IntTiles, TrellisTiles};
 #[cfg(target_arch = "aarch64")]
 use crate::arch::aarch64::Neon;
-use crate::arch::generic::{ByteSimd, add_f16_tiles, add_int_tiles, add_trellis_tiles};
 use crate::arch::plain_bytes::PlainBytes;
 #[cfg(target_arch = "x86_64")]
 use crate::arch::x86_64::{avx2::Avx2, avx512_vnni::Avx512Vnni};
-use crate::awake::threads_are_awake;
 use crate::isa::Isa;
 
 /// A linear whose segments are f16, integer codes or trellis codes into two added tables, laid out for products with activations of eight bits.
@@ -40,20 +36,11 @@ enum Tiles {
 
 /// All segments, in tiles of `L` rows.
 #[derive(Debug, Clone)]
-struct Segments<const L: usize> {
-    ints: Vec<IntTiles<L>>,
-    f16: Vec<F16Tiles<L>>,
-    trellis: Vec<TrellisTiles<L>>,
+pub(super) struct Segments<const L: usize> {
+    pub(super) ints: Vec<IntTiles<L>>,
+    pub(super) f16: Vec<F16Tiles<L>>,
+    pub(super) trellis: Vec<TrellisTiles<L>>,
 }
-
-/// Rows that one task computes, of which tiles of any instruction set are whole parts. A row's result does not depend on the rows
-/// beside it, so this affects speed alone.
-const TASK_ROWS: usize = 96;
-
-/// Multiplications below which waking other threads costs more than it saves (some 20 microseconds of work on one thread), and
-/// those below which sharing with threads that are awake does.
-const PARALLEL_PRODUCTS: usize = 1 << 20;
-const PARALLEL_PRODUCTS_AWAKE: usize = 1 << 16;
 
 impl TiledLinear {
     /// `linear` laid out for this processor; `None` if it has segments of codebooks or of other trellis codes.
@@ -90,37 +77,34 @@ impl TiledLinear {
     /// If the processor lacks the instruction set, or the lengths of `x` and `y` are not the same multiple of `in_features` and
     /// `out_features`.
     pub fn multiply(&self, x: &[f32], y: &mut [f32]) {
-        assert!(self.isa.is_available(), "this processor has no {}", self.isa);
-        let (n_out, n_in) = (self.out_features, self.in_features);
+        Self::multiply_all(&[self], x, &mut [y]);
+    }
+
+    /// [`Self::multiply`] of several linears with the same `x`, bit for bit: activations are rounded once, and threads share the
+    /// tiles of all.
+    ///
+    /// # Panics
+    /// If there is not one output for each linear, they are not all of one instruction set and number of input channels, or as
+    /// [`Self::multiply`] does.
+    pub fn multiply_all(linears: &[&Self], x: &[f32], outputs: &mut [&mut [f32]]) {
+        assert_eq!(linears.len(), outputs.len(), "one output for each linear");
+        let Some(&Self { isa, in_features: n_in, .. }) = linears.first().copied() else { return };
+        assert!(isa.is_available(), "this processor has no {isa}");
         let n_tokens = x.len() / n_in;
-        assert_eq!(x.len(), n_tokens * n_in, "W is [{n_out}, {n_in}], x has {} elements", x.len());
-        assert_eq!(y.len(), n_tokens * n_out, "{n_tokens} tokens, y has {} elements", y.len());
+        let mut products = Vec::with_capacity(linears.len());
+        for (linear, y) in linears.iter().zip(outputs) {
+            let n_out = linear.out_features;
+            assert!(linear.isa == isa && linear.in_features == n_in, "linears of another kind");
+            assert_eq!(x.len(), n_tokens * n_in, "W is [{n_out}, {n_in}], x has {}", x.len());
+            assert_eq!(y.len(), n_tokens * n_out, "{n_tokens} tokens, y has {} elements", y.len());
+            products.push((*linear, MatMut::from_row_major_slice_mut(y, n_tokens, n_out)));
+        }
         if n_tokens == 0 {
             return;
         }
-        match &self.tiles {
-            #[cfg(target_arch = "x86_64")]
-            Tiles::Eight(segments) if self.isa != Isa::Scalar => {
-                let isa = Avx2::new().expect("the processor was looked at");
-                segments.multiply(isa, n_tokens, x, y);
-            }
-            #[cfg(target_arch = "x86_64")]
-            Tiles::Sixteen(segments) if self.isa != Isa::Scalar => {
-                let isa = Avx512Vnni::new().expect("the processor was looked at");
-                segments.multiply(isa, n_tokens, x, y);
-            }
-            #[cfg(target_arch = "aarch64")]
-            Tiles::Eight(segments) if self.isa == Isa::NeonDot => {
-                let isa = Neon::<true>::new().expect("the processor was looked at");
-                segments.multiply(isa, n_tokens, x, y);
-            }
-            #[cfg(target_arch = "aarch64")]
-            Tiles::Eight(segments) if self.isa == Isa::Neon => {
-                let isa = Neon::<false>::new().expect("the processor was looked at");
-                segments.multiply(isa, n_tokens, x, y);
-            }
-            Tiles::Eight(segments) => segments.multiply(PlainBytes, n_tokens, x, y),
-            Tiles::Sixteen(segments) => segments.multiply(PlainBytes, n_tokens, x, y),
+        match &linears[0].tiles {
+            Tiles::Eight(_) => multiply_eight(isa, x, products),
+            Tiles::Sixteen(_) => multiply_sixteen(isa, x, products),
         }
     }
 
@@ -144,6 +128,51 @@ impl TiledLinear {
             Tiles::Eight(segments) => segments.bytes(),
             Tiles::Sixteen(segments) => segments.bytes(),
         }
+    }
+}
+
+/// Linears, and where their products go.
+type Products<'a, T> = Vec<(&'a T, MatMut<'a, f32>)>;
+
+fn multiply_eight(isa: Isa, x: &[f32], products: Products<'_, TiledLinear>) {
+    let segments = products.into_iter().filter_map(|(linear, y)| match &linear.tiles {
+        Tiles::Eight(segments) => Some((segments, y)),
+        Tiles::Sixteen(_) => None,
+    });
+    let products: Products<'_, Segments<8>> = segments.collect();
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 | Isa::Avx512 => {
+            let isa = Avx2::new().expect("the processor was looked at");
+            multiply_segments(isa, x, products);
+        }
+        #[cfg(target_arch = "aarch64")]
+        Isa::NeonDot => {
+            let isa = Neon::<true>::new().expect("the processor was looked at");
+            multiply_segments(isa, x, products);
+        }
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => {
+            let isa = Neon::<false>::new().expect("the processor was looked at");
+            multiply_segments(isa, x, products);
+        }
+        _ => multiply_segments(PlainBytes, x, products),
+    }
+}
+
+fn multiply_sixteen(isa: Isa, x: &[f32], products: Products<'_, TiledLinear>) {
+    let segments = products.into_iter().filter_map(|(linear, y)| match &linear.tiles {
+        Tiles::Sixteen(segments) => Some((segments, y)),
+        Tiles::Eight(_) => None,
+    });
+    let products: Products<'_, Segments<16>> = segments.collect();
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => {
+            let isa = Avx512Vnni::new().expect("the processor was looked at");
+            multiply_segments(isa, x, products);
+        }
+        _ => multiply_segments(PlainBytes, x, products),
     }
 }
 
@@ -173,103 +202,5 @@ impl<const L: usize> Segments<L> {
         let ints: usize = self.ints.iter().map(IntTiles::bytes).sum();
         let trellis: usize = self.trellis.iter().map(TrellisTiles::bytes).sum();
         ints + trellis + self.f16.iter().map(F16Tiles::bytes).sum::<usize>()
-    }
-
-    fn multiply<V>(&self, isa: V, n_tokens: usize, x: &[f32], y: &mut [f32])
-    where
-        V: ByteSimd<L> + Sync,
-    {
-        let (n_in, n_out) = (x.len() / n_tokens, y.len() / n_tokens);
-        let inputs: Vec<Input<'_>> =
-            x.chunks(TOKENS * n_in).map(|x| Input::new(isa, self, n_in, x)).collect();
-        let mut y = MatMut::from_row_major_slice_mut(y, n_tokens, n_out);
-        let task = |scratch: &mut Vec<[f32; L]>, (idx, mut y): (usize, MatMut<'_, f32>)| {
-            let first = idx * TASK_ROWS / L;
-            let tiles = first..first + y.ncols().div_ceil(L);
-            for (input, start) in inputs.iter().zip((0..n_tokens).step_by(TOKENS)) {
-                let n = input.tokens.len();
-                scratch.clear();
-                scratch.resize(tiles.len() * n, [0.0; L]);
-                self.add_tiles(isa, input, &tiles, scratch);
-                gather(scratch, y.as_mut().subrows_mut(start, n));
-            }
-        };
-        let least = if threads_are_awake() { PARALLEL_PRODUCTS_AWAKE } else { PARALLEL_PRODUCTS };
-        if n_out * n_in * n_tokens < least || rayon::current_num_threads() == 1 {
-            let mut scratch = Vec::new();
-            for (idx, start) in (0..n_out).step_by(TASK_ROWS).enumerate() {
-                let n = TASK_ROWS.min(n_out - start);
-                task(&mut scratch, (idx, y.as_mut().subcols_mut(start, n)));
-            }
-        } else {
-            // Few large shares: handing one over costs as much as the product of a small one.
-            let shares = n_out.div_ceil(TASK_ROWS).div_ceil(2 * rayon::current_num_threads());
-            let tasks = y.par_col_chunks_mut(TASK_ROWS).enumerate();
-            tasks.with_min_len(shares).for_each_init(Vec::new, task);
-        }
-    }
-
-    /// Adds the products of some tiles with the tokens of `input` to `out`, `[tiles, tokens]`.
-    fn add_tiles<V: ByteSimd<L>>(
-        &self,
-        isa: V,
-        input: &Input<'_>,
-        range: &Range<usize>,
-        out: &mut [[f32; L]],
-    ) {
-        for (tiles, x) in self.ints.iter().zip(&input.ints) {
-            add_int_tiles(isa, tiles, x, range.clone(), out);
-        }
-        for (tiles, x) in self.trellis.iter().zip(&input.trellis) {
-            add_trellis_tiles(isa, tiles, x, range.clone(), out);
-        }
-        for tiles in &self.f16 {
-            let channels = tiles.channel_start..tiles.channel_start + tiles.channels;
-            let x: Vec<&[f32]> =
-                input.tokens.iter().map(|token| &token[channels.clone()]).collect();
-            add_f16_tiles(isa, tiles, &x, range.clone(), out);
-        }
-    }
-}
-
-/// The activations of up to [`TOKENS`] tokens, as every segment wants them.
-#[derive(Debug)]
-struct Input<'a> {
-    tokens: Vec<&'a [f32]>,
-    ints: Vec<TileInput>,
-    trellis: Vec<BlockInput>,
-}
-
-impl<'a> Input<'a> {
-    fn new<V: ByteSimd<L>, const L: usize>(
-        isa: V,
-        segments: &Segments<L>,
-        n_in: usize,
-        x: &'a [f32],
-    ) -> Self {
-        let tokens: Vec<&[f32]> = x.chunks_exact(n_in).collect();
-        let mut ints: Vec<TileInput> = Vec::with_capacity(segments.ints.len());
-        for tiles in &segments.ints {
-            let mut input = TileInput::default();
-            input.set(isa, (&tiles.blocks, tiles.channel_start), &tokens);
-            ints.push(input);
-        }
-        let mut trellis: Vec<BlockInput> = Vec::with_capacity(segments.trellis.len());
-        for tiles in &segments.trellis {
-            let mut input = BlockInput::default();
-            input.set(isa, tiles.channel_start..tiles.channel_start + tiles.channels, &tokens);
-            trellis.push(input);
-        }
-        Self { tokens, ints, trellis }
-    }
-}
-
-/// What `[tiles, tokens]` of `L` rows each hold, as `[tokens, rows]`.
-fn gather<const L: usize>(tiles: &[[f32; L]], mut y: MatMut<'_, f32>) {
-    let n_tokens = y.nrows();
-    for (tile, lanes) in tiles.chunks_exact(n_tokens).enumerate() {
-        let rows = L.min(y.ncols() - tile * L);
-        let lanes = MatRef::from_row_major_slice(lanes.as_flattened(), n_tokens, L);
-        y.as_mut().subcols_mut(tile * L, rows).copy_from(lanes.subcols(0, rows));
     }
 }
