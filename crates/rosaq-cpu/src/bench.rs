@@ -15,10 +15,14 @@ use half::f16;
 use rayon::prelude::*;
 use rosaq_pack::{Bits, PackError, PackedLinear, PackedLinearBuilder, Segment, SegmentValues};
 
+use crate::tiles::Lanes;
 use crate::{Isa, TiledLinear, gemm_with, gemv_with, walsh_hadamard};
 
 /// Bytes that a bandwidth measurement walks through: beyond the last-level cache of one socket.
 const WORKING_SET: usize = 256 << 20;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// Runs of which the median is taken.
 const RUNS: usize = 7;
@@ -102,12 +106,14 @@ pub struct ReadBandwidth {
     pub all_threads: f64,
 }
 
-/// Measures how fast memory beyond the caches can be read from start to end.
+/// Measures how fast memory beyond the caches can be read from start to end, of the kind that weights are in.
 #[must_use]
 pub fn read_bandwidth_gb_per_s() -> ReadBandwidth {
-    let words = vec![1u64; WORKING_SET / size_of::<u64>()];
+    let mut lines = Lanes::<16>::zeros(WORKING_SET / LINE);
+    lines.as_flattened_mut().as_flattened_mut().fill(1);
+    let words = lines.as_flattened().as_flattened().as_chunks().0;
     let share = words.len().div_ceil(rayon::current_num_threads());
-    let one = median_seconds(|| black_box(sum_words(&words)));
+    let one = median_seconds(|| black_box(sum_words(words)));
     let all = median_seconds(|| black_box(words.par_chunks(share).map(sum_words).sum::<u64>()));
     let rate = |seconds: f64| WORKING_SET as f64 / seconds / 1e9;
     ReadBandwidth { one_thread: rate(one), all_threads: rate(all) }
@@ -271,11 +277,11 @@ fn median(mut seconds: Vec<f64>) -> f64 {
 }
 
 /// Independent sums, so that loads and not additions are the limit.
-fn sum_words(words: &[u64]) -> u64 {
+fn sum_words(words: &[[u8; 8]]) -> u64 {
     let mut sums = [0u64; 16];
     for chunk in words.as_chunks::<16>().0 {
         for (sum, word) in sums.iter_mut().zip(chunk) {
-            *sum = sum.wrapping_add(*word);
+            *sum = sum.wrapping_add(u64::from_le_bytes(*word));
         }
     }
     sums.iter().fold(0, |a, b| a.wrapping_add(*b))

@@ -4,6 +4,7 @@ use half::f16;
 use rayon::prelude::*;
 use rosaq_pack::{Bits, PackedLinear, SegmentKind, code_at, unpack_into};
 
+use super::pages::Part;
 use super::{BLOCK, CHUNK, Lanes};
 
 /// Chunks of a block.
@@ -211,8 +212,8 @@ pub(crate) struct F16Tiles<const L: usize> {
     /// First channel of the segment, in stored order.
     pub(crate) channel_start: usize,
     pub(crate) channels: usize,
-    /// `[tiles, channels]`; of rows past the last one zero.
-    values: Vec<[f16; L]>,
+    /// `[tiles, channels, L]`; of rows past the last one zero.
+    values: Part<f16>,
 }
 
 impl<const L: usize> F16Tiles<L> {
@@ -223,9 +224,10 @@ impl<const L: usize> F16Tiles<L> {
             return None;
         }
         let channels = segment.channels;
-        let mut values = vec![[f16::ZERO; L]; linear.out_features.div_ceil(L) * channels];
+        let mut values = Part::zeros(linear.out_features.div_ceil(L) * channels * L);
+        let tiles = values.numbers_mut().as_chunks_mut::<L>().0;
         for row in 0..linear.out_features {
-            let tile = &mut values[row / L * channels..][..channels];
+            let tile = &mut tiles[row / L * channels..][..channels];
             for (lanes, &value) in tile.iter_mut().zip(linear.f16_of(idx, row)) {
                 lanes[row % L] = value;
             }
@@ -235,7 +237,7 @@ impl<const L: usize> F16Tiles<L> {
 
     /// The values of one tile, `[channels]`.
     pub(crate) fn values_of(&self, tile: usize) -> &[[f16; L]] {
-        &self.values[tile * self.channels..][..self.channels]
+        &self.values.numbers().as_chunks().0[tile * self.channels..][..self.channels]
     }
 
     /// Writes the values of one row.
@@ -247,6 +249,6 @@ impl<const L: usize> F16Tiles<L> {
 
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&*self.values)
+        size_of_val(self.values.numbers())
     }
 }

@@ -10,6 +10,7 @@ mod input;
 mod lanes;
 mod layout;
 mod linear;
+mod pages;
 mod product;
 mod schedule;
 mod trellis;

@@ -40,6 +40,13 @@ fn prefetch(address: *const u8) {
     unsafe { asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, preserves_flags)) }
 }
 
+/// Asks the second-level cache for the line at `address`.
+#[inline(always)]
+fn prefetch_far(address: *const u8) {
+    // SAFETY: a prefetch may name any address, and changes nothing that can be seen.
+    unsafe { asm!("prfm pldl2keep, [{}]", in(reg) address, options(nostack, preserves_flags)) }
+}
+
 /// Unaligned.
 #[inline]
 #[target_feature(enable = "neon")]

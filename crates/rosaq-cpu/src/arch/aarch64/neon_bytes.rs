@@ -152,7 +152,7 @@ impl<const DOT: bool> ByteSimd<8> for Neon<DOT> {
 
     #[inline(always)]
     fn prefetch(self, address: *const u8) {
-        super::prefetch(address);
+        super::prefetch_far(address);
     }
 
     #[inline(always)]

@@ -72,7 +72,7 @@ pub(crate) trait ByteSimd<const L: usize>: Copy {
     /// Zeros.
     fn no_bytes(self) -> Self::Bytes;
 
-    /// Asks for memory that will be read soon; any address may be named.
+    /// Asks the second-level cache for memory that will be read; any address may be named.
     fn prefetch(self, address: *const u8);
 
     /// `a + b` of every byte, wrapping.
@@ -143,7 +143,8 @@ pub(crate) trait TileKernel<const L: usize> {
 }
 
 /// Bytes ahead of which codes are asked for, where so much is computed between loads that the processor's own prefetching stops short.
-const AHEAD: usize = 4096;
+/// Into the first-level cache they could not be: more requests would be under way than it takes.
+const AHEAD: usize = 8192;
 
 /// Asks for what comes some vectors after these.
 #[inline(always)]

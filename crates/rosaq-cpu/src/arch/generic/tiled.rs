@@ -47,6 +47,9 @@ impl<const L: usize, const B: usize> TileKernel<L> for IntKernel<B> {
     }
 }
 
+/// Widest codes that are asked for ahead for one token. Of wider ones the processor reads enough at once without that.
+const BITS_ASKED_FOR: usize = 3;
+
 impl<const B: usize> IntKernel<B> {
     #[inline(always)]
     fn one_token<V: ByteSimd<L>, const L: usize>(
@@ -64,6 +67,9 @@ impl<const B: usize> IntKernel<B> {
         {
             let mut part = isa.splat(0.0);
             for (codes, (x, scale, rest)) in units.by_ref().take(n_blocks) {
+                if B <= BITS_ASKED_FOR {
+                    prefetch(isa, codes);
+                }
                 let codes = unpack::<V, L, B>(isa, codes);
                 let sums = isa.dot::<B>(&codes, &x[0]);
                 part = isa.mul_add(isa.to_floats(sums), isa.splat(scale[0]), part);

@@ -54,7 +54,7 @@ impl<const L: usize, const B: usize> TileKernel<L> for TrellisKernel<B> {
         let n_tokens = x.n_tokens();
         // From tiles of as many rows as lanes to those of eight rows.
         let (first, end) = (range.start * L / TILE_ROWS, range.end * L / TILE_ROWS);
-        let mut states = tiles.initial().clone();
+        let mut states = tiles.initial().short_lived();
         let mut tables = [[isa.table(&tiles.tables[0][0], true); PLACES]; 2];
         for (half, (tables, entries)) in tables.iter_mut().zip(&tiles.tables).enumerate() {
             for (table, entries) in tables.iter_mut().zip(entries) {

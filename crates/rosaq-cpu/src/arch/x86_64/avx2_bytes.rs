@@ -116,7 +116,7 @@ impl ByteSimd<8> for Avx2 {
 
     #[inline(always)]
     fn prefetch(self, address: *const u8) {
-        super::prefetch(address);
+        super::prefetch_far(address);
     }
 
     #[inline(always)]

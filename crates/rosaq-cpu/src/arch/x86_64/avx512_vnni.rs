@@ -128,7 +128,7 @@ impl ByteSimd<16> for Avx512Vnni {
 
     #[inline(always)]
     fn prefetch(self, address: *const u8) {
-        super::prefetch(address);
+        super::prefetch_far(address);
     }
 
     #[inline(always)]

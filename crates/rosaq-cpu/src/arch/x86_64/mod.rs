@@ -28,6 +28,16 @@ fn prefetch(address: *const u8) {
     }
 }
 
+/// Asks the second-level cache for the line at `address`.
+#[inline(always)]
+fn prefetch_far(address: *const u8) {
+    // SAFETY: a prefetch may name any address.
+    #[allow(unused_unsafe, reason = "safe to call in newer releases of Rust only")]
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T1>(address.cast());
+    }
+}
+
 /// Sixteen of the bytes, from `start` on.
 ///
 /// # Panics
