@@ -75,6 +75,7 @@ const UNSAFE_PLACES: &[&str] = &[
     "crates/rosaq-tensor/src/mmap.rs",
     "crates/rosaq-cpu/src/arch/",
     "crates/rosaq-cpu/src/dispatch.rs",
+    "crates/rosaq-cpu/src/tiles/mmap.rs",
     "crates/rosaq-cuda/src/driver/",
     "crates/rosaq-cuda/tests/",
     "crates/rosaq-cuda-shim/",

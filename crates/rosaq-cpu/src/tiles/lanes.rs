@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 
 use super::CHUNK;
-use super::pages::Part;
+use super::mmap::Part;
 
 /// A slice of vectors of `L` lanes; none of them straddles two cache lines.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use half::f16;
 use rayon::prelude::*;
 use rosaq_pack::{Bits, PackedLinear, SegmentKind, code_at, unpack_into};
 
-use super::pages::Part;
+use super::mmap::Part;
 use super::{BLOCK, CHUNK, Lanes};
 
 /// Chunks of a block.

@@ -10,7 +10,8 @@ mod input;
 mod lanes;
 mod layout;
 mod linear;
-mod pages;
+mod mmap;
+
 mod product;
 mod schedule;
 mod trellis;
