@@ -60,8 +60,8 @@ fn variants(flags: &CompareFlags) -> anyhow::Result<Vec<Variant>> {
             let leaves_out = flags.ablation && method.heeds().contains(&Setting::Without);
             let parts = if leaves_out { &Part::ALL[..] } else { &[] };
             for without in [None].into_iter().chain(parts.iter().copied().map(Some)) {
-                let settings =
-                    MethodSettings { without: without.into_iter().collect(), ..settings.clone() };
+                let mut settings = settings.clone();
+                settings.without.extend(without);
                 let variant = Variant::new(method, &settings);
                 if !variants.contains(&variant) {
                     variants.push(variant);

@@ -141,6 +141,12 @@ fn every_part_of_a_recipe_can_be_left_out() {
         assert_ne!(kl(&format!("without {part}")), whole, "{part} changes nothing");
     }
     assert!(kl("without trellis") > 1.3 * whole, "{kls:?}");
+    // Left out by name, it is the same variant.
+    let place = args.iter().position(|arg| *arg == "--ablation").unwrap();
+    args.splice(place..=place, ["--without", "refit"]);
+    let json = run(&args).exits(0).json();
+    let row = json["rows"].as_array().unwrap().iter().find(|row| row["method"] == "spectral");
+    assert_eq!(row.unwrap()["kl"].as_f64(), Some(kl("without refit")));
     let unknown = ["quantize", "--model", text(&model), "--without", "luck"];
     run(&unknown).refused(2, &["--without", "luck", "trellis", "refit"]);
 }
