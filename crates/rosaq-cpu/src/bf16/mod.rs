@@ -71,7 +71,8 @@ fn tile(left: &[Panel], half: usize, right: &[Panel]) -> Sums {
 /// [`tile`] in plain Rust.
 fn plain_tile(left: &[Panel], half: usize, right: &[Panel]) -> Sums {
     let mut sums = Sums::default();
-    for (panel_idx, panel) in right.chunks_exact(left.len()).enumerate() {
+    // No values at all are panels of nothing.
+    for (panel_idx, panel) in right.chunks_exact(left.len().max(1)).enumerate() {
         for (a, b) in left.iter().zip(panel) {
             for (row, a) in sums.iter_mut().zip(&a[half * TILE_ROWS..]) {
                 for (sum, b) in row[panel_idx].iter_mut().zip(b) {
