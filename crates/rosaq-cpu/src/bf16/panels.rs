@@ -31,6 +31,9 @@ impl Bf16Panels {
     pub fn set_rows(&mut self, len: usize, x: &[f32]) {
         self.resize(x.len() / len.max(1), len);
         assert_eq!(x.len(), self.rows * len, "rows of {len} values");
+        if x.is_empty() {
+            return;
+        }
         #[cfg(target_arch = "x86_64")]
         if let Some(isa) = Avx512Bf16::new() {
             return isa.run(|| self.fill_rows(len, x));
@@ -46,6 +49,9 @@ impl Bf16Panels {
         let len = x.len() / rows.max(1);
         assert_eq!(x.len(), rows * len, "columns of {rows} values");
         self.resize(rows, len);
+        if x.is_empty() {
+            return;
+        }
         #[cfg(target_arch = "x86_64")]
         if let Some(isa) = Avx512Bf16::new() {
             return isa.run(|| self.fill_columns(x));

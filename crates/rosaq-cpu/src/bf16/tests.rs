@@ -102,6 +102,24 @@ proptest! {
     }
 }
 
+#[test]
+fn nothing_adds_nothing() {
+    let mut panels = Bf16Panels::default();
+    for (rows, len) in [(0, 4), (4, 0), (0, 0)] {
+        panels.set_rows(len, &[]);
+        assert!(panels.values().is_empty(), "{rows} rows of {len}");
+        panels.set_columns(rows, &[]);
+        assert!(panels.values().is_empty(), "{rows} columns of {len}");
+    }
+    let mut gram = vec![1.0; 9];
+    add_gram_bf16(3, &[], &mut panels, &mut gram);
+    assert_eq!(gram, [1.0; 9]);
+    for half in 0..2 {
+        let tiles = [tile(&[], half, &[]), plain_tile(&[], half, &[])];
+        assert!(tiles.as_flattened().as_flattened().as_flattened().iter().all(|&sum| sum == 0.0));
+    }
+}
+
 /// A value of 8 bits is off by `2^-9` at most and by `0.29 * 2^-8` of itself in the mean over all; so is a product's, times the
 /// root of two.
 #[test]
